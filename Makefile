@@ -1,0 +1,88 @@
+# Every target prepares what it needs in .venv and .jars of this checkout, and does nothing when it is there.
+# Needed on the machine: Python 3.11+ (PYTHON=…), Java 17+, make.
+
+SHELL := /bin/sh
+ifeq ($(strip $(PATH)),)
+export PATH := /usr/local/bin:/usr/bin:/bin
+endif
+PYTHON ?= python3
+ROOT ?= build/demo
+BIN := .venv/bin
+STAMPS := .venv/.stamps
+# What the machine trusts, uv trusts (company proxies).
+UV := .venv/uv/bin/uv --system-certs
+PYTEST := $(BIN)/python -m pytest
+LOCKS := infra/requirements-setup infra/requirements infra/requirements-models infra/requirements-dev
+COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+LONG := cluster or faults or bench
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench faults cluster lock clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
+
+setup: $(STAMPS)/warmup ## Python environment, jars, spark-submit: all from the locks
+	@:
+
+demo: setup ## the main job on the embedded default [ROOT=build/demo]
+	$(BIN)/spark-submit --properties-file infra/spark-defaults.conf jobs/synthesize.py \
+	    --config infra/conf/demo.yaml --root $(ROOT) --summary $(ROOT)/summary.json
+	@echo $(ROOT)
+
+test: setup ## all tests but the long ones
+	$(PYTEST) -m "not ($(LONG))"
+
+check: setup ## ruff, mypy, architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(PYTEST) tests/test_architecture.py
+
+bench: setup ## benchmarks: ratios against named peers in the same run
+	$(PYTEST) -m bench -s
+
+faults: setup ## long tests: processes killed, disks full, servers that misbehave
+	$(PYTEST) -m faults
+
+cluster: setup ## long tests: several executors, a standalone cluster
+	$(PYTEST) -m cluster
+
+lock: $(STAMPS)/uv ## compile the requirement locks anew, and write what clusters need from them
+	for lock in $(LOCKS); do $(UV) $(COMPILE) --output-file $$lock.lock $$lock.in || exit 1; done
+	$(MAKE) setup
+	$(BIN)/python -m jobs.runtime.clusters
+
+clean: ## remove everything that make made
+	rm -rf .venv .jars build dist longloom.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# One stamp per step: a step that was cut short is done again, a finished one is not.
+
+$(STAMPS)/venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "setup: $(PYTHON) is older than 3.11; name another: make PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	@mkdir -p $(STAMPS) && touch $@
+
+# uv lives beside the environment, not in it: the environment holds what its lock says and nothing else.
+$(STAMPS)/uv: infra/requirements-setup.lock $(STAMPS)/venv
+	$(BIN)/python -m venv --clear .venv/uv
+	.venv/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(STAMPS)/packages: infra/requirements-dev.lock pyproject.toml $(STAMPS)/uv
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes $<
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(BIN)/spark-submit: infra/spark-submit.sh $(STAMPS)/packages
+	install -m 755 $< $@
+
+$(STAMPS)/jars: infra/jars.lock $(STAMPS)/packages
+	$(BIN)/python -m jobs.runtime.jars
+	@touch $@
+
+$(STAMPS)/warmup: $(STAMPS)/jars $(BIN)/spark-submit infra/spark-defaults.conf
+	$(BIN)/python jobs/doctor.py --quick
+	$(BIN)/python -m jobs.runtime.warmup
+	@touch $@

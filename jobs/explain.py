@@ -1,0 +1,111 @@
+"""Why is this row here? The chain from a row of any table to its input files, or what a run wrote.
+
+spark-submit --properties-file infra/spark-defaults.conf jobs/explain.py ID --root PATH
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from jobs.runtime.ancestry import Found, ancestors, call_of, descendants, find, written_by
+from jobs.runtime.errors import LongloomError, SettingsFault
+from jobs.runtime.session import build_session
+from jobs.runtime.settings import load_settings
+from jobs.runtime.tables import Tables
+
+SHOWN = 240  # characters of a text
+HIDDEN = frozenset(
+    {"id", "parent_ids", "signature", "bands", "vector", "centroid", "model_bytes", "messages", "context", "turns"}
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the chain of a row; exit 2 when there is no such id."""
+    parser = argparse.ArgumentParser(prog="explain.py", description=__doc__.splitlines()[0])
+    parser.add_argument("id", help="a row's id (its first 8 characters are enough), or an MLflow run id")
+    parser.add_argument("--root", required=True)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    given = parser.parse_args(arguments)
+    try:
+        settings = load_settings(None, [], given.root)
+        spark = build_session("longloom explain")
+        try:
+            told = explain(Tables(spark, settings.storage), given.id)
+        finally:
+            spark.stop()
+    except LongloomError as error:
+        print(f"longloom: {error}", file=sys.stderr)
+        return error.exit_status
+    print(json.dumps(told, indent=2, default=str, ensure_ascii=False) if given.json else "\n".join(_lines(told)))
+    return 0
+
+
+def explain(tables: Tables, wanted: str) -> dict[str, Any]:
+    """The chain of a row as plain data, or the executions of a run. Raises SettingsFault for an unknown id."""
+    found = find(tables, [wanted])
+    if len(found) > 1:
+        some = ", ".join(f"{one.table} {one.id[:16]}" for one in found[:8])
+        raise SettingsFault([f"{wanted}: {len(found)} rows begin so ({some}); give more characters"])
+    if not found:
+        runs = written_by(tables, wanted) if tables.exists("stage_runs") else []
+        if not runs:
+            raise SettingsFault([f"{wanted}: no row and no run of {tables.state} has this id"])
+        return {"run": runs[0]["run_id"], "executions": runs}
+    levels = ancestors(tables, found[0])
+    return {
+        "levels": [[_told(tables, one) for one in level] for level in levels],
+        "made_from_it": {table: ids for table, ids in descendants(tables, found[0]).items()},
+        "versions": written_by(tables, str(found[0].row["run_id"])),
+    }
+
+
+def _told(tables: Tables, found: Found) -> dict[str, Any]:
+    facts = {key: value for key, value in found.row.items() if key not in HIDDEN and value is not None}
+    call = call_of(tables, found)
+    told: dict[str, Any] = {"table": found.table, "id": found.id, "facts": facts}
+    if call is not None:
+        names = ("id", "teacher", "model", "status", "tokens_in", "tokens_out", "prompt_sha", "parameters", "text")
+        told["call"] = {name: call[name] for name in names}
+    return told
+
+
+def _lines(told: dict[str, Any]) -> Iterator[str]:
+    if "executions" in told:
+        yield f"run {told['run']} wrote:"
+        for run in told["executions"]:
+            read = ", ".join(f"{name}@{version}" for name, version in sorted(run["inputs"].items()))
+            yield f"  {run['stage']:<20} version {run['output_version']:<4} {run['rows_out']:>8} rows   from {read}"
+        return
+    for depth, level in enumerate(told["levels"]):
+        for one in level:
+            pad = "  " * depth
+            yield f"{pad}{one['table']}  {one['id'][:16]}"
+            for key, value in one["facts"].items():
+                yield f"{pad}    {key}: {_short(value)}"
+            if "call" in one:
+                call = one["call"]
+                yield f"{pad}    call {call['id'][:16]}: {call['teacher']} {call['model']}, prompt {call['prompt_sha'][:12]}"
+                yield f"{pad}      reply: {_short(call['text'])}"
+    for table, ids in told["made_from_it"].items():
+        yield f"made from it: {len(ids)} in {table} ({', '.join(i[:16] for i in ids[:3])}{' …' if len(ids) > 3 else ''})"
+    if told["versions"]:
+        yield f"MLflow run {told['versions'][0]['run_id']} wrote, among others:"
+        tables = {one["table"] for level in told["levels"] for one in level}
+        for run in told["versions"]:
+            if run["stage"] in tables:
+                read = ", ".join(f"{name}@{version}" for name, version in sorted(run["inputs"].items()))
+                yield f"  {run['stage']} version {run['output_version']} from {read}"
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    text = " ".join(text.split())
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,124 @@
+"""Follows rows through tables by their parent ids: up to the input files, down to the training set.
+
+It reads tables one level at a time, in one job a level; what it finds is plain data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+import sql
+from jobs.runtime.tables import Tables
+
+NOT_FOLLOWED = frozenset({"llm_calls", "deferrals", "stage_runs", "sources"})
+MOST_PARENTS = 5  # paths shown for a node that many conversations hold
+
+
+@dataclass(frozen=True)
+class Found:
+    """A stored row."""
+
+    table: str
+    row: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        return str(self.row["id"])
+
+
+def find(tables: Tables, ids: Sequence[str]) -> list[Found]:
+    """The rows with these ids (or beginning so, for ids of fewer than 32 characters), whatever their table."""
+    wanted = list(dict.fromkeys(ids))
+    names = _located(tables, wanted)
+    return [found for name, ids_here in names.items() for found in _rows(tables, name, F.col("id").isin(ids_here))]
+
+
+def ancestors(tables: Tables, start: Found) -> list[list[Found]]:
+    """Level by level, the rows a row was made from; the last level holds source files."""
+    levels: list[list[Found]] = [[start]]
+    seen = {start.id}
+    while True:
+        wanted: list[str] = []
+        for found in levels[-1]:
+            wanted += _parents(tables, found)
+        fresh = [parent for parent in dict.fromkeys(wanted) if parent not in seen]
+        if not fresh:
+            return levels
+        seen.update(fresh)
+        level = find(tables, fresh)
+        if not level:
+            return levels
+        levels.append(level)
+
+
+def descendants(tables: Tables, start: Found) -> dict[str, list[str]]:
+    """Ids of all rows made from a row, by table."""
+    made: dict[str, list[str]] = {}
+    level, seen = [start.id], {start.id}
+    while level:
+        held = F.array(*[F.lit(i) for i in level])
+        pairs = _each(tables, lambda frame, name: frame.where(F.arrays_overlap("parent_ids", held)).select("id"))
+        level = []
+        for row in pairs:
+            if row["id"] not in seen:
+                seen.add(row["id"])
+                level.append(row["id"])
+                made.setdefault(row["table"], []).append(row["id"])
+    return made
+
+
+def call_of(tables: Tables, found: Found) -> dict[str, Any] | None:
+    """The ledger row behind a row that a teacher wrote."""
+    call = found.row.get("call_id")
+    if not call or not tables.exists("llm_calls"):
+        return None
+    rows = tables.read("llm_calls").where(F.col("id") == call).collect()
+    return rows[0].asDict(recursive=True) if rows else None
+
+
+def written_by(tables: Tables, run_id: str) -> list[dict[str, Any]]:
+    """Executions of a run, in order: stage, input versions, output version, counts."""
+    rows = tables.read("stage_runs").where(F.col("run_id").startswith(run_id)).orderBy("sequence").collect()
+    return [row.asDict(recursive=True) for row in rows]
+
+
+def _parents(tables: Tables, found: Found) -> list[str]:
+    parents = list(found.row.get("parent_ids") or [])
+    if found.table == "nodes":
+        # A value belongs to every conversation that held it: the first few by id stand for them.
+        holds = F.exists("nodes", lambda node: node["node"] == found.row["node"])
+        rows = tables.kept("seed_paths").where(holds).select("id").orderBy("id").limit(MOST_PARENTS).collect()
+        parents += [row["id"] for row in rows]
+    return parents
+
+
+def _located(tables: Tables, ids: list[str]) -> dict[str, list[str]]:
+    whole = [i for i in ids if len(i) >= 32]
+    parts = [i for i in ids if len(i) < 32]
+    matches: Column = F.col("id").isin(whole)
+    for part in parts:
+        matches = matches | F.col("id").startswith(part)
+    located: dict[str, list[str]] = {}
+    for row in _each(tables, lambda frame, name: frame.where(matches).select("id").distinct()):
+        located.setdefault(row["table"], []).append(row["id"])
+    return located
+
+
+def _rows(tables: Tables, name: str, condition: Column) -> Iterable[Found]:
+    frame = tables.read(name).where(condition).dropDuplicates(["id"]).orderBy("id")
+    return [Found(name, row.asDict(recursive=True)) for row in frame.collect()]
+
+
+def _each(tables: Tables, select: Any) -> list[Any]:
+    """One job over all stored tables: rows of `select(frame, name)` with the table's name."""
+    frames: list[DataFrame] = []
+    for name in sql.tables():
+        if name not in NOT_FOLLOWED and tables.exists(name):
+            frames.append(select(tables.read(name), name).withColumn("table", F.lit(name)))
+    return reduce(DataFrame.unionByName, frames).collect() if frames else []

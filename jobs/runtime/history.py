@@ -1,0 +1,152 @@
+"""What happened on a root before: executions of stages, epochs, rows that wait.
+
+Reads and writes `stage_runs` and `deferrals`; it decides nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+import sql
+from jobs.runtime.summary import StageTally
+from jobs.runtime.tables import Tables
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One finished execution of a stage."""
+
+    stage: str
+    epoch: int
+    recipe: str
+    made_from: Mapping[str, Any]
+    inputs: Mapping[str, int]
+    output_version: int
+    state: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+class History:
+    """Executions and deferrals of a root; new executions are kept in memory until `flush`."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._last: dict[str, Execution] = {}
+        self._epochs: dict[str, int] = {}
+        self._waiting: list[dict[str, Any]] = []
+        self._order = 0
+        self._load()
+
+    def last(self, stage: str) -> Execution | None:
+        """The newest execution of a stage in its current epoch."""
+        found = self._last.get(stage)
+        return found if found is not None and found.epoch == self.epoch(stage) else None
+
+    def epoch(self, stage: str) -> int:
+        return self._epochs.get(stage, 0)
+
+    def record(self, done: Execution, tally: StageTally) -> None:
+        """Note an execution; durable after `flush`."""
+        self._last[done.stage] = done
+        self._epochs[done.stage] = max(self.epoch(done.stage), done.epoch)
+        self._order += 1
+        self._waiting.append(
+            {
+                "id": _execution_id(self._tables.run_id, done.stage, self._order),
+                "parent_ids": [],
+                "reject_reason": None,
+                "run_id": self._tables.run_id,
+                "recipe": done.recipe,
+                "stage": done.stage,
+                "epoch": done.epoch,
+                "sequence": self._order,
+                "state": done.state,
+                "made_from": json.dumps(done.made_from, sort_keys=True),
+                "inputs": dict(done.inputs),
+                "output_version": done.output_version,
+                "rows_in": tally.rows_in,
+                "kept": tally.kept,
+                "rejected": tally.rejected,
+                "deferred": tally.deferred,
+                "rows_out": tally.out,
+                "reasons": dict(tally.reasons),
+                "calls": tally.calls,
+                "tokens_in": tally.tokens_in,
+                "tokens_out": tally.tokens_out,
+                "seconds": tally.seconds,
+                "detail": json.dumps(done.detail, sort_keys=True),
+            }
+        )
+
+    def flush(self) -> None:
+        """Append what was recorded since the last flush."""
+        if not self._waiting:
+            return
+        rows, self._waiting = self._waiting, []
+        frame = self._tables.spark.createDataFrame(rows, sql.columns("stage_runs"))
+        self._tables.append(frame, "stage_runs", {"stage": "stage_runs"})
+
+    def start_epoch(self, stages: Sequence[str]) -> None:
+        """Begin a new epoch for each stage, durably, before anything of the old one is deleted."""
+        for stage in stages:
+            empty = Execution(stage, self.epoch(stage) + 1, "", {}, {}, -1, "reset")
+            self.record(empty, StageTally(stage))
+            self._last.pop(stage)
+        self.flush()
+
+    def open_deferrals(self, stage: str) -> DataFrame:
+        """Ids that wait in the current epoch: (input_id, reason, pass) of each id's newest row."""
+        rows = self._tables.read("deferrals").where((F.col("stage") == stage) & (F.col("epoch") == self.epoch(stage)))
+        newest = rows.groupBy("input_id").agg(F.max_by("reason", "pass").alias("reason"), F.max("pass").alias("pass"))
+        return newest.where(F.col("reason").isNotNull())
+
+    def defer(self, stage: str, waits: DataFrame, number: int) -> None:
+        """Append (input_id, reason) for pass `number`; a null reason closes a deferral."""
+        rows = waits.select(
+            sql.row_id("deferrals", F.lit(stage), F.lit(self.epoch(stage)), "input_id", F.lit(number)).alias("id"),
+            F.array("input_id").alias("parent_ids"),
+            F.lit(None).cast("string").alias("reject_reason"),
+            F.lit(stage).alias("stage"),
+            F.lit(self.epoch(stage)).alias("epoch"),
+            "input_id",
+            "reason",
+            F.lit(number).alias("pass"),
+        )
+        added = {"run_id": self._tables.run_id, "recipe": ""}
+        self._tables.append(self._tables.conform(rows, "deferrals", added), "deferrals", {"stage": stage})
+
+    def _load(self) -> None:
+        if not self._tables.exists("stage_runs"):
+            return
+        runs = self._tables.read("stage_runs")
+        for row in _newest(runs).select("row.*").collect():
+            self._epochs[row["stage"]] = row["epoch"]
+            # `sequence` grows over all runs of a root
+            self._order = max(self._order, row["sequence"])
+            if row["state"] != "reset":
+                self._last[row["stage"]] = Execution(
+                    row["stage"],
+                    row["epoch"],
+                    row["recipe"],
+                    json.loads(row["made_from"]),
+                    row["inputs"],
+                    row["output_version"],
+                    row["state"],
+                    json.loads(row["detail"]),
+                )
+
+
+def _newest(runs: DataFrame) -> DataFrame:
+    """Each stage's newest row: `sequence` grows over all runs of a root."""
+    return runs.groupBy("stage").agg(F.max_by(F.struct(*runs.columns), "sequence").alias("row"))
+
+
+def _execution_id(run_id: str, stage: str, order: int) -> str:
+    return hashlib.sha256(sql.SEPARATOR.join(("stage_runs", run_id, stage, str(order))).encode()).hexdigest()

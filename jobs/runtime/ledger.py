@@ -1,0 +1,169 @@
+"""The call ledger: answers are served from it, missing ones are sent once and made durable at once.
+
+`fulfil` is the only code that spends money. Replies become durable in a spool outside the Spark task, are
+folded into `llm_calls` by segment, and everything downstream derives from that table.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.runtime.errors import ServiceRefused
+from jobs.runtime.tables import Tables
+from udfs.llm.calls import CALL_DDL
+from udfs.llm.outcome import OUTCOME_DDL
+from udfs.llm.requests import REQUEST_DDL, build_requests
+from udfs.llm.sender import send
+from udfs.llm.settled import SEGMENT_DDL, SERVED, segment_rows, settled
+from udfs.llm.spool import list_segments, remove_segments
+from udfs.settings import LlmSettings, TokenizerSettings
+
+
+@dataclass
+class Cost:
+    """What the calls of one `fulfil` came to."""
+
+    calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
+@dataclass
+class Fulfilled:
+    """Replies by input id, the inputs that must wait, and what the calls cost."""
+
+    replies: DataFrame  # input_id, status ('ok' | 'lasting'), reason, text, call_id, teacher, model, prompt_sha
+    waiting: DataFrame  # input_id, reason
+    cost: Cost
+    held: list[DataFrame] = field(default_factory=list)
+
+    def release(self) -> None:
+        """Free what is cached behind the frames."""
+        for frame in self.held:
+            frame.unpersist()
+
+
+class Ledger:
+    """`llm_calls` and the spool of one root."""
+
+    def __init__(self, tables: Tables, settings: LlmSettings, tokenizer: TokenizerSettings) -> None:
+        self._tables = tables
+        self._settings = settings
+        self._tokenizer = tokenizer
+        self._spool = posixpath.join(tables.state, "_spool")
+
+    def fold(self) -> Cost:
+        """Append spooled calls to `llm_calls`, then drop their segments; what they cost.
+
+        A crash between the two repeats the append, which finds the ids already there.
+        """
+        segments = list_segments(self._spool)
+        if not segments:
+            return Cost()
+        spark = self._tables.spark
+        listed = spark.createDataFrame([(s.name, s.url, s.partition) for s in segments], SEGMENT_DDL)
+        reading: Any = segment_rows
+        calls = listed.mapInArrow(reading, CALL_DDL)
+        known = self._tables.read("llm_calls").select("id")
+        rows = (
+            calls.dropDuplicates(["id"])
+            .join(known, "id", "left_anti")
+            .withColumns(
+                {
+                    "parent_ids": F.array().cast("array<string>"),
+                    "reject_reason": F.when(F.col("status") != "ok", F.concat(F.lit("llm:"), "error_kind")),
+                    "recipe": F.col("prompt_sha"),
+                }
+            )
+        )
+        fresh = self._tables.conform(rows, "llm_calls", {}).persist()
+        try:
+            added = fresh.agg(F.count("*"), F.sum("tokens_in"), F.sum("tokens_out")).collect()[0]
+            if added[0]:
+                self._tables.append(fresh, "llm_calls", {"stage": "llm_calls"})
+        finally:
+            fresh.unpersist()
+        remove_segments(segments)
+        return Cost(added[0], added[1] or 0, added[2] or 0)
+
+    def fulfil(self, stage: str, task: str, inputs: DataFrame) -> Fulfilled:
+        """Serve `inputs` (input_id, document, variables) from the ledger, sending only what it lacks.
+
+        Raises ServiceRefused when the service refuses us; what was answered until then is kept.
+        """
+        session = inputs.sparkSession
+        columns = inputs.select("input_id", "document", "variables")
+        building: Any = build_requests(task, self._settings)
+        requests = columns.mapInArrow(building, REQUEST_DDL).persist()
+        known = self._settled(requests, task, session).persist()
+        pending = known.where(F.col("status").isNull())
+        cost = Cost()
+        if not pending.isEmpty():
+            cost = self._send(stage, pending)
+            known.unpersist()
+            known = self._settled(requests, task, session).persist()
+        waiting = self._waiting(known, stage, session)
+        replies = known.where(F.col("status").isNotNull()).drop("messages", "variables", "known_text", "document")
+        return Fulfilled(replies, waiting, cost, [requests, known])
+
+    def forget_failures(self, stage: str) -> None:
+        """Drop lasting failures of a stage, so that its calls are made again."""
+        self._tables.delete("llm_calls", f"stage = '{stage}' AND status = 'lasting'", {"stage": stage})
+
+    def _settled(self, requests: DataFrame, task: str, session: SparkSession) -> DataFrame:
+        """Each request with what the ledger says: ok, lasting, or null where there is something to send."""
+        calls = self._tables.read("llm_calls", session).where(F.col("status").isin("ok", "lasting"))
+        calls = calls.where(F.col("task") == task)
+        roots = _one_per_key(calls.where(F.col("parent_key").isNull()), "key", "root")
+        turns = _one_per_key(calls.where(F.col("parent_key").isNotNull()), "parent_key", "turn")
+        known = requests.join(roots, "key", "left").join(turns, "key", "left")
+        judged = known.withColumn("settled", settled(task)("key", "root", "turn"))
+        return judged.select(
+            *requests.columns,
+            "settled.*",
+            F.coalesce("turn.teacher", "root.teacher").alias("teacher"),
+            F.coalesce("turn.model", "root.model").alias("model"),
+            F.col("root.id").alias("call_id"),
+        )
+
+    def _send(self, stage: str, pending: DataFrame) -> Cost:
+        """Send each missing request once; calls on one document run back to back in one task."""
+        session = pending.sparkSession
+        distinct = pending.dropDuplicates(["key"]).drop("status", "reason", "text", "teacher", "model", "call_id")
+        parts = session.sparkContext.defaultParallelism
+        spread = distinct.repartition(parts, F.coalesce("document", "key")).sortWithinPartitions("document", "key")
+        act: Any = send(self._settings, self._spool, stage, self._tables.run_id, tokenizer=self._tokenizer)
+        cost = Cost()
+        try:
+            ended = spread.mapInArrow(act, OUTCOME_DDL).groupBy("status", "error_kind").agg(F.first("error"))
+            fatal = [row for row in ended.collect() if row["status"] == "fatal"]
+        finally:
+            cost = self.fold()
+        if fatal:
+            raise ServiceRefused(
+                f"the service at {self._settings.base_url} refused stage {stage} ({fatal[0][1]}): {fatal[0][2]}. "
+                "Calls were stopped at once and nothing that was answered is lost; check the environment variable "
+                f"{self._settings.api_key_env}, llm.model and your quota, then run again."
+            )
+        return cost
+
+    def _waiting(self, known: DataFrame, stage: str, session: SparkSession) -> DataFrame:
+        """Inputs without a served reply, with the passing error their call ended in."""
+        mine = (F.col("stage") == stage) & (F.col("run_id") == self._tables.run_id)
+        calls = self._tables.read("llm_calls", session).where(mine & (F.col("status") == "passing"))
+        kinds = calls.groupBy(F.coalesce("parent_key", "key").alias("key")).agg(F.max("error_kind").alias("kind"))
+        missing = known.where(F.col("status").isNull()).join(kinds, "key", "left")
+        return missing.select(
+            "input_id", F.concat(F.lit("llm:"), F.coalesce("kind", F.lit("not_sent"))).alias("reason")
+        )
+
+
+def _one_per_key(calls: DataFrame, key: str, name: str) -> DataFrame:
+    """The served call of each key: an answer before a failure, ties to the smallest id."""
+    best = F.min_by(F.struct(*SERVED), F.struct(F.col("status") != "ok", F.col("id")))
+    return calls.groupBy(F.col(key).alias("key")).agg(best.alias(name))

@@ -1,0 +1,159 @@
+"""MLflow lineage: one run per invocation, a child per stage, inputs and outputs with Delta versions.
+
+MLflow is imported and its database opened in a thread while Spark starts, because both take seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jobs.runtime.history import Execution
+from jobs.runtime.settings import Settings
+from jobs.runtime.summary import Summary
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+class Lineage:
+    """The MLflow run of this invocation. `run_id` waits for the background start."""
+
+    def __init__(self, settings: Settings, state: str, config: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self._config = config
+        self.tracking_uri = settings.lineage.tracking_uri or _local_store(state)
+        self.artifacts = settings.lineage.artifact_location or (
+            None if settings.lineage.tracking_uri else Path(state, "_mlflow", "artifacts").absolute().as_uri()
+        )
+        self._run_id = ""
+        self._experiment = ""
+        self._failure: BaseException | None = None
+        self._client: Any = None
+        self._thread = threading.Thread(target=self._start, daemon=True)
+        self._thread.start()
+
+    @property
+    def run_id(self) -> str:
+        """Id of the MLflow run; raises what starting MLflow raised."""
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+        return self._run_id
+
+    def _start(self) -> None:
+        try:
+            import mlflow
+
+            self._client = mlflow.MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
+            name = self._settings.lineage.experiment
+            found = self._client.get_experiment_by_name(name)
+            self._experiment = (
+                found.experiment_id
+                if found is not None
+                else self._client.create_experiment(name, artifact_location=self.artifacts)
+            )
+            run = self._client.create_run(self._experiment, run_name="synthesize", tags={"longloom.kind": "run"})
+            self._run_id = run.info.run_id
+        except BaseException as error:  # told to whoever asks for the run id
+            self._failure = error
+
+    def register_classifier(self, model: bytes, figures: Mapping[str, Any], name: str) -> str:
+        """Log the forest (skops bytes, no pickle) and register it; returns its model version."""
+        import mlflow.exceptions
+
+        folder = f"classifier/{hashlib.sha256(model).hexdigest()[:16]}"
+        self._log_bytes(model, folder, "forest.skops")
+        self._log_bytes(json.dumps(figures, indent=2, sort_keys=True).encode(), folder, "figures.json")
+        try:
+            self._client.create_registered_model(name)
+        except mlflow.exceptions.MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        source = f"{self._client.get_run(self.run_id).info.artifact_uri}/{folder}"
+        return str(self._client.create_model_version(name, source, run_id=self.run_id).version)
+
+    def close(self, summary: Summary, executed: Sequence[Execution], locations: Mapping[str, str], status: str) -> None:
+        """Log parameters, a child run per stage with its datasets, and `lineage.json`."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        params = [Param(key, str(value)[:500]) for key, value in sorted(_flat(self._config))]
+        metrics = [
+            Metric(f"{name}.{field}", float(value), 0, 0)
+            for name, tally in summary.stages.items()
+            for field, value in tally.as_dict().items()
+            if isinstance(value, int | float) and not isinstance(value, bool)
+        ]
+        self._client.log_batch(self.run_id, metrics, params[:100], [RunTag("longloom.status", summary.status)])
+        for done in executed:
+            self._log_stage(done, summary, locations)
+        record = {
+            "run_id": self.run_id,
+            "status": summary.status,
+            "stages": [
+                {
+                    "stage": done.stage,
+                    "inputs": dict(done.inputs),
+                    "output_version": done.output_version,
+                    "recipe": done.recipe,
+                    "epoch": done.epoch,
+                }
+                for done in executed
+            ],
+        }
+        self._log_bytes(json.dumps(record, indent=2).encode(), "", "lineage.json")
+        self._log_bytes(json.dumps(summary.as_dict(), indent=2).encode(), "", "summary.json")
+        self._client.set_terminated(self.run_id, status)
+
+    def _log_stage(self, done: Execution, summary: Summary, locations: Mapping[str, str]) -> None:
+        """A nested run for one execution of a stage; datasets carry their Delta versions in the digest."""
+        from mlflow.data.delta_dataset_source import DeltaDatasetSource
+        from mlflow.data.meta_dataset import MetaDataset
+        from mlflow.entities import DatasetInput, InputTag, Metric, Param
+
+        tags = {"mlflow.parentRunId": self.run_id, "longloom.kind": "stage", "longloom.recipe": done.recipe}
+        child = self._client.create_run(self._experiment, run_name=done.stage, tags=tags)
+        made_from = [Param(key, str(value)[:500]) for key, value in sorted(_flat(done.made_from))]
+        tally = summary.stages[done.stage].as_dict()
+        metrics = [Metric(key, float(value), 0, 0) for key, value in tally.items() if isinstance(value, int | float)]
+        self._client.log_batch(child.info.run_id, metrics, made_from[:100])
+        versions = [(name, version, "input") for name, version in done.inputs.items() if version >= 0]
+        versions.append((done.stage, done.output_version, "output"))
+        datasets = []
+        for name, version, role in versions:
+            # MLflow drops version 0 from the source, so the digest and a tag carry it too.
+            source = DeltaDatasetSource(path=locations[name], delta_table_version=version)
+            meta: Any = MetaDataset
+            dataset = meta(source, name=name, digest=f"v{version}")
+            labels = [InputTag("mlflow.data.context", role), InputTag("delta_version", str(version))]
+            datasets.append(DatasetInput(dataset._to_mlflow_entity(), labels))
+        self._client.log_inputs(child.info.run_id, datasets)
+        self._client.set_terminated(child.info.run_id, "FINISHED")
+
+    def _log_bytes(self, content: bytes, folder: str, name: str) -> None:
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as scratch:
+            file = Path(scratch, name)
+            file.write_bytes(content)
+            self._client.log_artifact(self.run_id, str(file), folder or None)
+
+
+def _local_store(state: str) -> str:
+    """A SQLite database beside the tables; only a local root can hold one."""
+    if "://" in state:
+        return "sqlite:///mlflow.db"
+    folder = Path(state, "_mlflow").absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{folder}/mlflow.db"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    pairs: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        pairs += _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
+    return pairs

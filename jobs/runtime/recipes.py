@@ -1,0 +1,62 @@
+"""The identity of what makes a row: settings that matter, prompt, model, revision of the stage.
+
+Targets, inputs, budgets, time-outs and concurrency are left out on purpose: they change how much and
+how fast, not what a row says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from jobs.runtime.settings import Settings
+from jobs.runtime.stage import Stage
+from udfs.llm.requests import prompt_sha
+
+NOT_IN_RECIPE: Mapping[str, frozenset[str]] = {
+    "llm": frozenset({"base_url", "api_key_env", "concurrency", "timeout_s", "context_tokens"}),
+    "tokenizer": frozenset({"engine", "parity_documents"}),  # every engine gives the reference's counts
+    "embedder": frozenset({"batch_tokens", "device"}),
+    "walks": frozenset({"max_candidates_per_target"}),
+    "targets": frozenset({"single", "multi", "max_rounds"}),
+    "classifier": frozenset({"floor", "floor_rows"}),
+}
+
+
+def recipe(stage: Stage, settings: Settings, teaches: bool) -> dict[str, Any]:
+    """What makes the rows of `stage`, as plain data; `teaches` adds the teacher's settings."""
+    names = dict.fromkeys([*stage.sections, *(["llm"] if teaches else [])])
+    made_from: dict[str, Any] = {"revision": stage.revision}
+    for name in names:
+        values = getattr(settings, name).model_dump(mode="json")
+        kept = {key: value for key, value in values.items() if key not in NOT_IN_RECIPE.get(name, ())}
+        if kept:
+            made_from[name] = kept
+    if stage.takes_seed:
+        made_from["seed"] = settings.seed
+    if stage.task is not None:
+        made_from["prompt_sha"] = prompt_sha(stage.task)
+    return made_from
+
+
+def identity(made_from: Mapping[str, Any]) -> str:
+    """sha256 of the recipe, first 16 hex digits."""
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def differences(stored: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[str]:
+    """Each key that changed, as `section.key: was → is`."""
+    old, new = dict(_flat(stored)), dict(_flat(now))
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            yield f"{key}: {old.get(key)!r} → {new.get(key)!r}"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

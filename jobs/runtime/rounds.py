@@ -1,0 +1,161 @@
+"""Rounds of walks, instructions, pairings and samples until the targets of accepted samples are met.
+
+It plans how much is wanted of each (setting, type); the stages decide which rows those are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame
+
+import sql
+from jobs.runtime.history import Execution
+from jobs.runtime.quotas import allocate, shortages
+from jobs.runtime.runner import Runner
+from jobs.runtime.stage import Stage
+from jobs.runtime.summary import StageTally
+
+READS = ("conversation_types", "nodes", "edges", "seed_paths", "typed_documents", "long_documents")
+ROUND = ("walks", "instructions", "pairings", "samples")
+
+
+@dataclass(frozen=True)
+class Supply:
+    """Where one (setting, document type) stands."""
+
+    share: float  # of the conversations
+    accepted: int
+    instructions: int  # kept and not yet paired
+    next_walk: int
+    documents: int  # that may still be drawn
+
+    def room(self, setting: str, cap: int) -> int:
+        """Samples this type could still come to: documents and candidates both bound it."""
+        per_sample = 2 if setting == "multi" else 1
+        candidates = self.instructions + max(0, cap - self.next_walk)
+        return self.accepted + min(self.documents // per_sample, candidates)
+
+
+def run_rounds(runner: Runner, stages: Mapping[str, Stage]) -> None:
+    """Run rounds until targets are met, supply is used up, or a row must wait.
+
+    A supply that is used up is stored with its input versions and not tried again until they change.
+    """
+    asked = {"single": runner.settings.targets.single, "multi": runner.settings.targets.multi}
+    versions = {name: runner.tables.version(name) for name in READS}
+    plan = {"targets": asked, "recipes": {name: runner.recipe(stages[name]) for name in ROUND}}
+    last = runner.history.last("rounds")
+    settled = last is not None and dict(last.inputs) == versions and last.detail.get("plan") == plan
+    if settled and last is not None and not _open_deferrals(runner):
+        _report(runner, asked, last.detail["accepted"], last.detail["short"])
+        for name in ROUND:
+            runner.summary.tally(StageTally(name, state="unchanged"))
+        return
+    short: dict[str, dict[str, int]] = {}
+    accepted: dict[str, int] = {}
+    for _ in range(runner.settings.targets.max_rounds):
+        if runner.run(stages["instructions"]).deferred or runner.run(stages["samples"]).deferred:
+            break
+        state = read_state(runner)
+        quotas, accepted, short = plan_round(state, asked, runner.settings.walks.max_candidates_per_target)
+        if not quotas or not _round(runner, stages, state, quotas):
+            break
+    else:
+        runner.summary.warn(f"targets were not met within targets.max_rounds = {runner.settings.targets.max_rounds}")
+    waits = _open_deferrals(runner)
+    if not waits:
+        detail = {"plan": plan, "accepted": accepted, "short": short}
+        made = Execution("rounds", runner.history.epoch("rounds"), "", {}, versions, -1, "done", detail)
+        runner.history.record(made, StageTally("rounds"))
+    _report(runner, asked, accepted, short)
+
+
+def plan_round(
+    state: Mapping[tuple[str, str], Supply], asked: Mapping[str, int], cap_per_target: int
+) -> tuple[dict[tuple[str, str], int], dict[str, int], dict[str, dict[str, int]]]:
+    """(wanted pairings per (setting, type), accepted per setting, shortage per setting and type)."""
+    wanted: dict[tuple[str, str], int] = {}
+    accepted: dict[str, int] = {}
+    short: dict[str, dict[str, int]] = {}
+    for setting, target in asked.items():
+        here = {kind: supply for (name, kind), supply in state.items() if name == setting}
+        shares = {kind: supply.share for kind, supply in here.items()}
+        cap = cap_per_target * max(1, target)
+        room = {kind: supply.room(setting, cap) for kind, supply in here.items()}
+        quota = allocate(target, shares, room)
+        accepted[setting] = sum(supply.accepted for supply in here.values())
+        short[setting] = shortages(target, shares, quota) if shares else {}
+        missing = target - accepted[setting]
+        for kind in sorted(here):
+            need = min(quota[kind] - here[kind].accepted, missing)
+            if need > 0:
+                wanted[setting, kind] = need
+                missing -= need
+    return wanted, accepted, short
+
+
+def read_state(runner: Runner) -> dict[tuple[str, str], Supply]:
+    """One query over the tables of a round: where each (setting, type) stands."""
+    tables = runner.tables
+    frames = {name: tables.read(name) for name in (*READS, *ROUND)}
+    del frames["nodes"], frames["edges"]
+    args = {"max_draws": runner.settings.documents.max_draws}
+    rows = sql.run("round_state", args, **frames).collect()
+    return {
+        (r["setting"], r["document_type"]): Supply(
+            r["share"], r["accepted"], r["instructions"], r["next_walk"], r["documents"]
+        )
+        for r in rows
+    }
+
+
+def _round(
+    runner: Runner,
+    stages: Mapping[str, Stage],
+    state: Mapping[tuple[str, str], Supply],
+    wanted: Mapping[tuple[str, str], int],
+) -> bool:
+    """One round; False when rows must wait or nothing came of it."""
+    walks = {key: count - state[key].instructions for key, count in wanted.items()}
+    walks = {key: count for key, count in walks.items() if count > 0}
+    if walks:
+        asked = [(*key, state[key].next_walk, count) for key, count in sorted(walks.items())]
+        runner.run(stages["walks"], _frame(runner, asked, "first_index bigint, count bigint"))
+        if runner.run(stages["instructions"]).deferred:
+            return False
+    rows = [(*key, count) for key, count in sorted(wanted.items())]
+    paired = runner.run(stages["pairings"], _frame(runner, rows, "count bigint"))
+    if not paired.kept:
+        return bool(walks)  # all candidates were rejected: the next round draws further ones
+    return not runner.run(stages["samples"]).deferred
+
+
+def _frame(runner: Runner, rows: Sequence[tuple[object, ...]], columns: str) -> DataFrame:
+    return runner.spark.createDataFrame(rows, f"setting string, document_type string, {columns}")
+
+
+def _open_deferrals(runner: Runner) -> bool:
+    if not runner.tables.exists("deferrals"):
+        return False
+    return any(not runner.history.open_deferrals(name).isEmpty() for name in ("instructions", "samples"))
+
+
+def _report(
+    runner: Runner, asked: Mapping[str, int], accepted: Mapping[str, int], short: Mapping[str, Mapping[str, int]]
+) -> None:
+    for setting, target in asked.items():
+        done = accepted.get(setting, 0)
+        runner.summary.targets[setting] = {"asked": target, "accepted": min(done, target)}
+        lacking = ", ".join(f"{kind} {count}" for kind, count in sorted(short.get(setting, {}).items()))
+        if done < target:
+            runner.summary.warn(
+                f"targets.{setting}: asked {target}, accepted {done}; supply is used up"
+                + (f" (short of the mix: {lacking}). Add documents of these types." if lacking else ".")
+            )
+        elif lacking:
+            runner.summary.warn(
+                f"targets.{setting} met, but not in the conversations' mix: {lacking} short for want of documents, "
+                "redistributed to the other types by their shares"
+            )

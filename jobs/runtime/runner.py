@@ -1,0 +1,421 @@
+"""Runs one stage: reads its tables, calls its pure function, checks and writes what comes back.
+
+It knows the four modes and the stage contract; which stages exist and in what order is not its business.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.streaming.query import StreamingQuery
+
+import sql
+from jobs.runtime.errors import GateStop, LongloomError
+from jobs.runtime.history import Execution, History
+from jobs.runtime.ledger import Cost, Ledger
+from jobs.runtime.recipes import identity, recipe
+from jobs.runtime.settings import Settings
+from jobs.runtime.stage import Shared, Stage, all_rows_parameters, fitted_parameters, keywords, positional
+from jobs.runtime.summary import StageTally, Summary, reason_code
+from jobs.runtime.tables import Once, Tables
+from udfs.models.errors import TooFewRows
+
+DEFER = "defer:"  # a row with this reason waits instead of being written
+
+
+@dataclass
+class Runner:
+    """Executes stages against one root."""
+
+    spark: SparkSession
+    settings: Settings
+    tables: Tables
+    ledger: Ledger
+    history: History
+    summary: Summary
+    say: Callable[[str], None]
+    executed: list[Execution] = field(default_factory=list)
+
+    def run(self, stage: Stage, wanted: DataFrame | None = None, force: bool = False) -> StageTally:
+        """Bring the stage's table up to date; nothing is started when nothing changed."""
+        made_from = self.recipe(stage)
+        inputs = {name: self.tables.version(name) for name in stage.tables}
+        if not force and wanted is None and self._idle(stage, identity(made_from), inputs):
+            return self._skip(stage, "unchanged")
+        if stage.driving is not None and not self.tables.exists(stage.driving):
+            return self._skip(stage, "no input")
+        started = time.monotonic()
+        tally = StageTally(stage.name)
+        run = {"streams": self._stream, "fits": self._fit, "replaces": self._replace, "tops_up": self._top_up}
+        run[stage.mode](stage, tally, wanted)
+        tally.seconds = time.monotonic() - started
+        tally.require_balance()
+        self._record(stage, tally, made_from, inputs)
+        return tally
+
+    def recipe(self, stage: Stage) -> dict[str, Any]:
+        """What makes the rows of the stage under these settings."""
+        teaches = stage.task is not None or "teach" in keywords(stage.function)
+        return recipe(stage, self.settings, teaches)
+
+    # -- the four modes ---------------------------------------------------------------------------------
+
+    def _stream(self, stage: Stage, tally: StageTally, wanted: DataFrame | None) -> None:
+        """Feed the open deferrals, then every new row of the driving table, through the stage."""
+        self._retry_deferred(stage, tally)
+        epoch = self.history.epoch(stage.name)
+        app = f"longloom/{stage.name}/{epoch}"
+        failure: list[BaseException] = []
+
+        def on_batch(batch: DataFrame, batch_id: int) -> None:
+            try:
+                rows = self._driving(stage, batch)
+                self._batch(stage, rows, tally, Once(app, batch_id), f"{epoch}-{batch_id}")
+            except BaseException as error:
+                failure.append(error)
+                raise
+
+        checkpoint = posixpath.join(self.tables.state, "_checkpoints", stage.name, str(epoch))
+        writer = self.tables.stream(str(stage.driving)).writeStream.queryName(stage.name)
+        query: StreamingQuery = (
+            writer.trigger(availableNow=True).option("checkpointLocation", checkpoint).foreachBatch(on_batch).start()
+        )
+        try:
+            query.awaitTermination()
+        except Exception:
+            if failure:  # Spark wraps what happened in the batch; the first cause is the useful one
+                raise failure[0] from None
+            raise
+
+    def _retry_deferred(self, stage: Stage, tally: StageTally) -> None:
+        """Open deferrals go through the same function; what is resolved is closed."""
+        if not self.tables.exists("deferrals"):
+            return
+        waits = self.history.open_deferrals(stage.name).persist()
+        try:
+            number = waits.agg(F.max("pass")).collect()[0][0]
+            if number is None:
+                return
+            ids = waits.select(F.col("input_id").alias("id"))
+            rows = self._driving(stage, self.tables.read(str(stage.driving))).join(ids, "id", "left_semi")
+            epoch, number = self.history.epoch(stage.name), number + 1
+            once = Once(f"longloom/{stage.name}/{epoch}/deferred", number)
+            again = self._batch(stage, rows, tally, once, f"{epoch}-deferred-{number}", number)
+            closed = waits.select("input_id").join(again, "input_id", "left_anti")
+            self.history.defer(stage.name, closed.withColumn("reason", F.lit(None).cast("string")), number)
+        finally:
+            waits.unpersist()
+
+    def _fit(self, stage: Stage, tally: StageTally, wanted: DataFrame | None) -> None:
+        """Fit once; a fitted table stays as it is until `--refit`."""
+        if self.tables.version(stage.name) >= 0 and self.tables.read(stage.name).limit(1).count():
+            tally.state = "frozen"
+            return
+        arguments = self._arguments(stage, stage.function, self.spark, None)
+        if "teach" in keywords(stage.function):
+            arguments["teach"] = self._teacher(stage, tally)
+        try:
+            rows = stage.function(**arguments).persist()
+        except TooFewRows as error:
+            raise GateStop(f"{stage.name}: {error}. Run again with more input, or change the setting.") from error
+        try:
+            tally.rows_in = arguments[str(stage.driving)].count()
+            tally.kept = tally.rows_in
+            self._write_whole(stage, rows, tally)
+        finally:
+            rows.unpersist()
+
+    def _replace(self, stage: Stage, tally: StageTally, wanted: DataFrame | None) -> None:
+        """Recompute the whole table."""
+        rows = stage.function(**self._arguments(stage, stage.function, self.spark, None)).persist()
+        try:
+            self._count_rows(rows, tally)
+            self._write_whole(stage, rows, tally)
+        finally:
+            rows.unpersist()
+
+    def _top_up(self, stage: Stage, tally: StageTally, wanted: DataFrame | None) -> None:
+        """Append the next candidates, as many as the round wants."""
+        self._batch(stage, None, tally, None, "", wanted=wanted)
+
+    # -- one batch --------------------------------------------------------------------------------------
+
+    def _batch(
+        self,
+        stage: Stage,
+        driving: DataFrame | None,
+        tally: StageTally,
+        once: Once | None,
+        mark: str,
+        deferred_pass: int = 0,
+        wanted: DataFrame | None = None,
+    ) -> DataFrame:
+        """Run the stage over `driving`, write its outputs, return (input_id) of what was deferred."""
+        session = driving.sparkSession if driving is not None else self.spark
+        done = StageTally(stage.name)
+        held_frames: list[DataFrame] = []
+        rows, waits = self._outputs(stage, driving, session, done, wanted, held_frames)
+        outputs = rows if isinstance(rows, dict) else {stage.name: rows}
+        added = {"run_id": self.tables.run_id, "recipe": identity(self.recipe(stage)), "batch": mark}
+        main = self.tables.conform(outputs[stage.name], stage.name, added).persist()
+        held_frames.append(main)
+        try:
+            held = main.where(F.col("reject_reason").startswith(DEFER))
+            ready = main.where(F.col("reject_reason").isNull() | ~F.col("reject_reason").startswith(DEFER))
+            self._count(stage, main, driving, waits, done)
+            if stage.dedupe or deferred_pass or stage.mode == "tops_up":
+                ready = self._unseen(stage.name, ready, session)
+            self._gate(stage, ready)
+            waits = self._waits(held, waits)
+            if done.deferred:
+                self.history.defer(stage.name, waits, deferred_pass)
+            self._write(stage, outputs, ready, added, once)
+            done.out = done.out if stage.counts == "rows" and not deferred_pass else ready.count()
+            again = [row["input_id"] for row in waits.select("input_id").collect()] if deferred_pass else []
+        finally:
+            for frame in held_frames:
+                frame.unpersist()
+        tally.add(done)
+        return session.createDataFrame([(i,) for i in again], "input_id string")
+
+    def _outputs(
+        self,
+        stage: Stage,
+        driving: DataFrame | None,
+        session: SparkSession,
+        done: StageTally,
+        wanted: DataFrame | None,
+        held: list[DataFrame],
+    ) -> tuple[Any, DataFrame | None]:
+        """The stage's frames, and (input_id, reason) of inputs whose call must wait."""
+        waiting = None
+        arguments = self._arguments(stage, stage.function, session, driving, wanted)
+        if stage.ask is not None:
+            asked = stage.ask(**self._arguments(stage, stage.ask, session, driving, wanted)).persist()
+            held.append(asked)
+            answer = self.ledger.fulfil(stage.name, str(stage.task), asked)
+            held.extend(answer.held)
+            _add_cost(done, answer.cost)
+            arguments["replies"] = answer.replies.join(asked.select("input_id", "variables"), "input_id")
+            waiting = answer.waiting
+        made = stage.function(**arguments)
+        if isinstance(made, Shared):
+            held.append(made.base.persist())
+            made = made.finish(made.base)
+        return made, waiting
+
+    def _count(
+        self, stage: Stage, main: DataFrame, driving: DataFrame | None, waits: DataFrame | None, done: StageTally
+    ) -> None:
+        """Account for every driving row of the batch."""
+        counted = main.groupBy("reject_reason").count().collect()
+        for row in counted:
+            reason = row["reject_reason"]
+            if reason is None:
+                done.kept += row["count"]
+            elif reason.startswith(DEFER):
+                done.deferred += row["count"]
+                done.reasons[reason] += row["count"]
+            else:
+                done.rejected += row["count"]
+                done.reasons[reason_code(reason)] += row["count"]
+        done.out = done.kept + done.rejected
+        if waits is not None:
+            for row in waits.groupBy("reason").count().collect():
+                done.deferred += row["count"]
+                done.reasons[DEFER + row["reason"]] += row["count"]
+        done.rows_in = driving.count() if driving is not None else done.kept + done.rejected + done.deferred
+        if stage.counts == "inputs":
+            self._count_inputs(main, done)
+        elif stage.counts == "batch":
+            done.kept, done.rejected = done.rows_in - done.deferred, 0
+
+    def _count_inputs(self, main: DataFrame, done: StageTally) -> None:
+        """Accounts by driving row where a row gives many rows, or many rows give one."""
+        waits = F.max(F.col("reject_reason").startswith(DEFER))
+        fates = main.where(F.size("parent_ids") > 0).groupBy(F.col("parent_ids")[0].alias("input_id"))
+        fate = fates.agg(
+            F.coalesce(waits, F.lit(False)).alias("waits"),
+            F.min(F.col("reject_reason").isNotNull()).alias("fails"),
+        )
+        told = fate.agg(
+            F.count_if("waits").alias("deferred"), F.count_if(F.col("fails") & ~F.col("waits")).alias("rejected")
+        ).collect()[0]
+        done.deferred, done.rejected = told["deferred"], told["rejected"]
+        done.kept = done.rows_in - done.deferred - done.rejected
+
+    def _write(
+        self, stage: Stage, outputs: Mapping[str, DataFrame], ready: DataFrame, added: dict[str, Any], once: Once | None
+    ) -> None:
+        note = {"stage": stage.name}
+        for name in stage.also:
+            frame = self.tables.conform(outputs[name], name, added)
+            self.tables.append(self._unseen(name, frame, ready.sparkSession), name, note, once)
+        self.tables.append(ready, stage.name, note, once)
+        if "path" in ready.columns:
+            for row in ready.where(F.col("reject_reason").startswith("file:")).select("reject_reason", "path").collect():
+                self.summary.warn(f"{row['path']}: {row['reject_reason']}; what could be read was kept")
+
+    def _write_whole(self, stage: Stage, rows: DataFrame, tally: StageTally) -> None:
+        added = {"run_id": self.tables.run_id, "recipe": identity(self.recipe(stage)), "batch": ""}
+        conformed = self.tables.conform(rows, stage.name, added)
+        self._gate(stage, conformed)
+        self.tables.replace(conformed, stage.name, {"stage": stage.name})
+        tally.out = conformed.count()
+
+    def _gate(self, stage: Stage, rows: DataFrame) -> None:
+        """Run the table's checks before its rows are written: what fails a gate is never stored.
+
+        Raises GateStop with every failed sentence.
+        """
+        failed = []
+        for check, count in sql.failed_checks(stage.name, rows):
+            sentence = f"{stage.name}: {check.message} ({count} rows)"
+            if check.level == "warn":
+                self.summary.warn(sentence)
+            else:
+                failed.append(sentence)
+        if failed:
+            raise GateStop("; ".join(failed) + f". Nothing of this batch of {stage.name} was written.")
+
+    # -- small parts ------------------------------------------------------------------------------------
+
+    def _driving(self, stage: Stage, rows: DataFrame) -> DataFrame:
+        kept = rows.where(F.col("reject_reason").isNull())
+        return kept.where(stage.where) if stage.where else kept
+
+    def _arguments(
+        self,
+        stage: Stage,
+        function: Callable[..., Any],
+        session: SparkSession,
+        driving: DataFrame | None,
+        wanted: DataFrame | None = None,
+    ) -> dict[str, Any]:
+        """Frames and settings by the function's own parameter names."""
+        fitted, every = fitted_parameters(function), all_rows_parameters(function)
+        arguments: dict[str, Any] = {}
+        for name in positional(function):
+            if name == "replies":
+                continue
+            table = stage.name if name == "previous" else name
+            if name == stage.driving and driving is not None:
+                arguments[name] = driving
+            elif name in every or stage.mode == "replaces":
+                arguments[name] = self.tables.read(table, session)
+            else:
+                frame = self.tables.kept(table, session)
+                arguments[name] = frame.collect() if name in fitted else frame
+        specials: dict[str, Any] = {"seed": self.settings.seed, "wanted": wanted}
+        specials["epoch"] = self.history.epoch(stage.name)
+        specials["versions"] = {name: self.tables.version(name) for name in stage.tables}
+        for name in keywords(function):
+            if name != "teach":
+                arguments[name] = specials[name] if name in specials else getattr(self.settings, name)
+        return arguments
+
+    def _teacher(self, stage: Stage, cost: StageTally) -> Callable[[str, DataFrame], DataFrame]:
+        """How a fit asks the teacher; a fit cannot wait, so a passing failure stops it."""
+
+        def teach(task: str, inputs: DataFrame) -> DataFrame:
+            answer = self.ledger.fulfil(stage.name, task, inputs)
+            _add_cost(cost, answer.cost)
+            waits = answer.waiting.select("reason").limit(1).collect()
+            if waits:
+                raise GateStop(f"{stage.name}: the teacher did not answer ({waits[0]['reason']}); run again to go on.")
+            return answer.replies
+
+        return teach
+
+    def _unseen(self, name: str, rows: DataFrame, session: SparkSession) -> DataFrame:
+        """Rows whose id is not stored yet: a row written twice would be a row too many."""
+        if not self.tables.exists(name):
+            return rows
+        return rows.join(self.tables.read(name, session).select("id"), "id", "left_anti").select(*rows.columns)
+
+    def _waits(self, held: DataFrame, waits: DataFrame | None) -> DataFrame:
+        own = held.select(
+            F.col("parent_ids")[0].alias("input_id"), F.expr(f"substr(reject_reason, {len(DEFER) + 1})").alias("reason")
+        ).dropDuplicates(["input_id"])
+        return own if waits is None else own.unionByName(waits)
+
+    def _count_rows(self, rows: DataFrame, tally: StageTally) -> None:
+        for row in rows.groupBy("reject_reason").count().collect():
+            if row["reject_reason"] is None:
+                tally.kept += row["count"]
+            else:
+                tally.rejected += row["count"]
+                tally.reasons[reason_code(row["reject_reason"])] += row["count"]
+        tally.rows_in = tally.kept + tally.rejected
+
+    def _idle(self, stage: Stage, recipe_id: str, inputs: Mapping[str, int]) -> bool:
+        last = self.history.last(stage.name)
+        if last is None or last.recipe != recipe_id or dict(last.inputs) != dict(inputs):
+            return False
+        return last.state != "deferred" and last.detail == self._beyond_recipe(stage)
+
+    def _beyond_recipe(self, stage: Stage) -> dict[str, Any]:
+        """Settings outside the recipe that still change what a recomputed table holds."""
+        return {"targets": self.settings.targets.model_dump()} if "targets" in stage.sections else {}
+
+    def _skip(self, stage: Stage, state: str) -> StageTally:
+        tally = StageTally(stage.name, state=state)
+        self.summary.tally(tally)
+        return tally
+
+    def _record(self, stage: Stage, tally: StageTally, made_from: Mapping[str, Any], inputs: Mapping[str, int]) -> None:
+        state = "deferred" if tally.deferred else tally.state
+        done = Execution(
+            stage.name,
+            self.history.epoch(stage.name),
+            identity(made_from),
+            made_from,
+            inputs,
+            self.tables.version(stage.name),
+            state,
+            self._beyond_recipe(stage),
+        )
+        self.history.record(done, tally)
+        self.executed.append(done)
+        self.summary.tally(tally)
+        reasons = ", ".join(f"{code} {count}" for code, count in Counter(tally.reasons).most_common(3))
+        self.say(
+            f"{stage.name:<20} {tally.rows_in:>8,} in  {tally.kept:>8,} kept  {tally.rejected:>7,} rejected  "
+            f"{tally.deferred:>5,} deferred  {tally.calls:>6,} calls  {tally.seconds:6.1f} s"
+            + (f"  {reasons}" if reasons else "")
+        )
+
+
+def _add_cost(tally: StageTally, cost: Cost) -> None:
+    tally.calls += cost.calls
+    tally.tokens_in += cost.tokens_in
+    tally.tokens_out += cost.tokens_out
+
+
+def behind(stages: tuple[Stage, ...], start: str) -> list[str]:
+    """`start` and every stage whose rows come, through any number of steps, from it.
+
+    Raises LongloomError when there is no such stage.
+    """
+    names = [stage.name for stage in stages]
+    if start not in names:
+        raise LongloomError(f"there is no stage {start!r}; stages: {', '.join(names)}")
+    found = {start}
+    grew = True
+    while grew:
+        reached = {s.name for s in stages if found & (set(s.tables) | set(_also_read(stages, s)))}
+        grew = not reached <= found
+        found |= reached
+    return [name for name in names if name in found]
+
+
+def _also_read(stages: tuple[Stage, ...], reader: Stage) -> list[str]:
+    """Stages whose side tables `reader` reads."""
+    return [writer.name for writer in stages if set(writer.also) & set(reader.tables)]

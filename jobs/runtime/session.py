@@ -1,0 +1,87 @@
+"""The one Spark session, on the confs of `infra/spark-defaults.conf`.
+
+Under spark-submit the confs are already set, so nothing static is added (builder settings beat spark-submit's,
+even `--master`); under plain Python (tests, notebooks) the same file is read.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+
+from pyspark.sql import SparkSession
+
+from jobs.runtime import checkout
+from jobs.runtime.jars import faults, jar_paths, read_lock
+from jobs.runtime.java import find_java
+from jobs.runtime.launch import defaults, is_local, jvm_options, read_confs
+
+DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
+
+
+def build_session(name: str, extra: Mapping[str, str] | None = None) -> SparkSession:
+    """A session that can read Delta and run GraphFrames.
+
+    `extra` overrides the file's confs under plain Python, and is ignored where a platform made the JVM.
+    Raises RuntimeError when the Delta classes are missing, because Spark itself only warns about it.
+    """
+    builder = SparkSession.builder.appName(name)
+    if not launched_by_platform():
+        confs = static_confs() | dict(extra or {})
+        local = is_local(confs["spark.master"])
+        confs = class_path(local) | confs
+        prepare_environment(local)
+        for key, value in confs.items():
+            builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    require_delta(session)
+    return session
+
+
+def launched_by_platform() -> bool:
+    """True when spark-submit or Databricks made the JVM, so its confs must not be overridden."""
+    started = "PYSPARK_GATEWAY_PORT" in os.environ or "DATABRICKS_RUNTIME_VERSION" in os.environ
+    return started or SparkSession.getActiveSession() is not None
+
+
+def static_confs() -> dict[str, str]:
+    """The keys of `infra/spark-defaults.conf`."""
+    return read_confs(checkout.SPARK_DEFAULTS)
+
+
+def class_path(local: bool) -> dict[str, str]:
+    """The locked jars as a conf: on the driver's class path where it is the only JVM, shipped otherwise.
+
+    Raises RuntimeError when they have not been fetched.
+    """
+    missing = faults(read_lock(), checkout.JARS, hashes=False)
+    if missing:
+        raise RuntimeError(f"The jars are not all there ({'; '.join(missing)}). Run `make setup`.")
+    paths = [str(path) for path in jar_paths()]
+    return {"spark.driver.extraClassPath": ":".join(paths)} if local else {"spark.jars": ",".join(paths)}
+
+
+def prepare_environment(local: bool) -> None:
+    """What the JVM and the workers take from this process: their Python, their Java, quiet logging."""
+    java = find_java(os.environ)
+    values = defaults(os.environ, local) | {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
+    if java is not None:
+        values["JAVA_HOME"] = str(java.home)
+    for name, value in values.items():
+        os.environ.setdefault(name, value)
+    os.environ["SPARK_SUBMIT_OPTS"] = jvm_options(os.environ, archive=local)
+
+
+def require_delta(session: SparkSession) -> None:
+    """Fail at once when the Delta extension is not on the class path."""
+    jvm = session.sparkContext._jvm
+    try:
+        assert jvm is not None
+        loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
+        jvm.java.lang.Class.forName(DELTA_EXTENSION, True, loader)
+    except Exception as error:
+        raise RuntimeError(
+            "The Delta jars are not on Spark's class path. Run `make setup` (or `make demo`), "
+            "or start the job through .venv/bin/spark-submit."
+        ) from error

@@ -1,0 +1,203 @@
+"""Settings of a run: YAML file plus `--set` overrides, checked as a whole, all faults listed at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, ValidationError
+
+from graphs.settings import CanonicalSettings, WalkSettings
+from jobs.runtime.errors import SettingsFault
+from udfs.settings import (
+    ClassifierSettings,
+    Count,
+    EmbedderSettings,
+    EvidenceSettings,
+    FilterSettings,
+    LlmSettings,
+    MetaSettings,
+    MinhashSettings,
+    Positive,
+    Section,
+    TokenizerSettings,
+    TypeSettings,
+)
+
+
+class InputSettings(Section):
+    """Globs, files or folders. Both lists empty: the embedded demonstration corpus is built."""
+
+    conversations: tuple[str, ...] = ()
+    documents: tuple[str, ...] = ()
+
+
+class StorageSettings(Section):
+    """A root path, or a Unity Catalog `catalog.schema` with a state path for checkpoints and spool."""
+
+    root: str | None = None
+    schema_name: str | None = None
+    state_path: str | None = None
+
+
+class TargetSettings(Section):
+    """Accepted samples wanted per setting."""
+
+    single: Count = 100
+    multi: Count = 50
+    max_rounds: Positive = 12
+
+
+class DocumentSettings(Section):
+    """How documents are drawn for samples."""
+
+    max_draws: Positive = 3  # a document of a rejected sample is drawn again up to this often
+
+
+class LineageSettings(Section):
+    """Where MLflow keeps runs; empty values mean `<root>/_mlflow`."""
+
+    tracking_uri: str | None = None
+    artifact_location: str | None = None
+    experiment: str = "longloom"
+
+
+class Settings(Section):
+    """Everything a run can be told. Sections are shared with the functions that use them."""
+
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 13
+    inputs: InputSettings = InputSettings()
+    storage: StorageSettings = StorageSettings()
+    targets: TargetSettings = TargetSettings()
+    documents: DocumentSettings = DocumentSettings()
+    tokenizer: TokenizerSettings = TokenizerSettings()
+    filter: FilterSettings = FilterSettings()
+    minhash: MinhashSettings = MinhashSettings()
+    embedder: EmbedderSettings = EmbedderSettings()
+    meta: MetaSettings = MetaSettings()
+    types: TypeSettings = TypeSettings()
+    canonical: CanonicalSettings = CanonicalSettings()
+    walks: WalkSettings = WalkSettings()
+    classifier: ClassifierSettings = ClassifierSettings()
+    instructions: MinhashSettings = MinhashSettings(shingle_words=2, threshold=0.7)
+    evidence: EvidenceSettings = EvidenceSettings()
+    llm: LlmSettings = LlmSettings()
+    lineage: LineageSettings = LineageSettings()
+
+
+def load_settings(config: str | None, overrides: Sequence[str], root: str | None) -> Settings:
+    """Read `config`, apply `section.key=value` overrides (values are YAML), validate everything.
+
+    Raises SettingsFault listing every unknown key, bad value and missing variable.
+    """
+    faults: list[str] = []
+    values = _read_config(config, faults)
+    for override in overrides:
+        _apply(values, override, faults)
+    if root is not None:
+        _section(values, "storage")["root"] = root
+    settings = _validate(values, faults)
+    if settings is not None:
+        faults.extend(_cross_faults(settings))
+    if faults or settings is None:
+        raise SettingsFault(faults)
+    return settings
+
+
+def _read_config(config: str | None, faults: list[str]) -> dict[str, Any]:
+    if config is None:
+        return {}
+    path = Path(config)
+    if not path.is_file():
+        faults.append(f"--config {config}: no such file; see infra/conf/*.yaml for complete examples")
+        return {}
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        faults.append(f"--config {config}: not YAML ({' '.join(str(error).split())})")
+        return {}
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        faults.append(f"--config {config}: expected sections like `targets:`, found {type(values).__name__}")
+        return {}
+    return values
+
+
+def _apply(values: dict[str, Any], override: str, faults: list[str]) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        faults.append(f"--set {override}: write it as section.key=value")
+        return
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    node = values
+    for part in parts[:-1]:
+        node = _section(node, part)
+    node[parts[-1]] = value
+
+
+def _section(values: dict[str, Any], name: str) -> dict[str, Any]:
+    if not isinstance(values.get(name), dict):
+        values[name] = {}
+    section: dict[str, Any] = values[name]
+    return section
+
+
+def _validate(values: dict[str, Any], faults: list[str]) -> Settings | None:
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        for item in error.errors():
+            where = ".".join(str(part) for part in item["loc"])
+            if item["type"] == "extra_forbidden":
+                faults.append(f"{where}: unknown key{_nearest(item['loc'])}")
+            else:
+                faults.append(f"{where}: {item['msg']} (found {item['input']!r})")
+        return None
+
+
+def _nearest(loc: tuple[int | str, ...]) -> str:
+    """The closest known key, or the list of those that exist."""
+    from difflib import get_close_matches
+
+    model: Any = Settings
+    for part in loc[:-1]:
+        model = model.model_fields[str(part)].annotation
+    known = list(model.model_fields)
+    close = get_close_matches(str(loc[-1]), known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known keys: {', '.join(known)}"
+
+
+def _cross_faults(settings: Settings) -> list[str]:
+    """Faults that concern more than one key."""
+    faults = []
+    inputs, storage, rules, walks = settings.inputs, settings.storage, settings.filter, settings.walks
+    if bool(inputs.conversations) != bool(inputs.documents):
+        missing = "documents" if inputs.conversations else "conversations"
+        faults.append(f"inputs.{missing}: empty; give both lists, or neither for the demonstration corpus")
+    if storage.root is None and storage.schema_name is None:
+        faults.append("storage.root: not given; pass --root PATH (or storage.schema_name and storage.state_path)")
+    if storage.schema_name and not storage.state_path:
+        faults.append("storage.state_path: needed beside storage.schema_name, for checkpoints and spool")
+    if not rules.min_document_tokens < rules.max_pair_document_tokens <= rules.max_document_tokens:
+        faults.append(
+            "filter: min_document_tokens < max_pair_document_tokens <= max_document_tokens must hold "
+            f"(found {rules.min_document_tokens}, {rules.max_pair_document_tokens}, {rules.max_document_tokens})"
+        )
+    if walks.min_nodes > walks.nodes:
+        faults.append(f"walks.min_nodes: {walks.min_nodes} is more than walks.nodes {walks.nodes}")
+    if settings.llm.teacher != "offline" and not os.environ.get(settings.llm.api_key_env):
+        faults.append(
+            f"llm.api_key_env: the environment variable {settings.llm.api_key_env} is not set; "
+            "export it (any text, for a server that needs no key)"
+        )
+    if settings.minhash.permutations % settings.minhash.bands:
+        faults.append("minhash.bands: must divide minhash.permutations")
+    return faults

@@ -1,0 +1,109 @@
+"""Registers input files in `source_files`: path, size, time, content hash, format.
+
+It lists and hashes; what is inside a file is read later, on executors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from pyspark.sql import functions as F
+
+import sql
+from jobs.runtime.errors import SettingsFault
+from jobs.runtime.recipes import identity
+from jobs.runtime.settings import InputSettings
+from jobs.runtime.summary import Summary
+from jobs.runtime.tables import Tables
+from udfs.readers import InputFaults, InputFile, list_inputs
+from udfs.readers.hashing import hash_files
+
+KINDS = ("conversations", "documents")
+
+
+@dataclass(frozen=True)
+class Known:
+    """A file as it was registered."""
+
+    size: int
+    mtime_ns: int
+
+
+def find_inputs(inputs: InputSettings) -> list[InputFile]:
+    """Every file the globs name. Raises SettingsFault with all faults of both lists at once."""
+    found: list[InputFile] = []
+    faults: list[str] = []
+    for kind in KINDS:
+        try:
+            found.extend(list_inputs(getattr(inputs, kind), kind))
+        except InputFaults as error:
+            faults.extend(f"inputs.{kind}: {fault}" for fault in error.faults)
+    if faults:
+        raise SettingsFault(faults)
+    return found
+
+
+def register(tables: Tables, files: list[InputFile], summary: Summary) -> int:
+    """Append files that are new or whose content changed; returns how many.
+
+    A file of known path, size and time is not hashed again. A file whose content changed under its
+    name becomes a new row and is named in the summary, and so is one that is gone.
+    """
+    known = _known(tables)
+    gone = [path for path in known if path not in {(file.kind, file.path) for file in files}]
+    for kind, path in gone:
+        summary.warn(f"{path}: an input ({kind}) of an earlier run is no longer among the inputs; its rows stay")
+    candidates = [file for file in files if known.get((file.kind, file.path)) != Known(file.size, file.mtime_ns)]
+    if not candidates:
+        return 0
+    spark = tables.spark
+    listed = spark.createDataFrame(
+        pd.DataFrame([_row(file) for file in candidates]),
+        "path string, kind string, format string, size bigint, mtime_ns bigint",
+    )
+    parts = min(len(candidates), spark.sparkContext.defaultParallelism * 4)
+    schema = "path string, kind string, format string, size bigint, mtime_ns bigint, content_hash string"
+    hashing: Any = hash_files
+    hashed = listed.repartition(parts).mapInPandas(hashing, schema)
+    rows = hashed.select(
+        "*",
+        sql.row_id("source_files", "kind", "path", "content_hash").alias("id"),
+        F.array().cast("array<string>").alias("parent_ids"),
+        F.lit(None).cast("string").alias("reject_reason"),
+    ).persist()
+    fresh = rows.join(tables.read("source_files").select("id"), "id", "left_anti")
+    count = fresh.count()
+    if count:
+        for row in fresh.select("kind", "path").collect():
+            if (row["kind"], row["path"]) in known:
+                summary.warn(
+                    f"{row['path']}: content changed since an earlier run; the file is read again as a new one"
+                )
+        added = {"run_id": tables.run_id, "recipe": identity({"revision": 1})}
+        tables.append(tables.conform(fresh, "source_files", added), "source_files", {"stage": "source_files"})
+    rows.unpersist()
+    return count
+
+
+def _known(tables: Tables) -> dict[tuple[str, str], Known]:
+    """The newest registration of each file."""
+    if not tables.exists("source_files"):
+        return {}
+    rows = (
+        tables.read("source_files")
+        .groupBy("kind", "path")
+        .agg(F.max_by(F.struct("size", "mtime_ns"), "mtime_ns").alias("file"))
+    )
+    return {(r["kind"], r["path"]): Known(r["file"]["size"], r["file"]["mtime_ns"]) for r in rows.collect()}
+
+
+def _row(file: InputFile) -> dict[str, Any]:
+    return {
+        "path": file.path,
+        "kind": file.kind,
+        "format": file.format,
+        "size": file.size,
+        "mtime_ns": file.mtime_ns,
+    }

@@ -1,0 +1,133 @@
+"""What a run did, counted: per stage rows in, kept, rejected, deferred and out, with calls and time.
+
+Plain data and its printing; it reads no table and knows no stage by name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class StageTally:
+    """Counts of one stage over a run; `in` = kept + rejected + deferred always holds."""
+
+    stage: str
+    rows_in: int = 0
+    kept: int = 0
+    rejected: int = 0
+    deferred: int = 0
+    out: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    money: float | None = None  # unknown without a price, never 0 by default
+    seconds: float = 0.0
+    state: str = "done"
+
+    def add(self, other: StageTally) -> None:
+        """Add another execution of the same stage (rounds, deferred passes)."""
+        for name in ("rows_in", "kept", "rejected", "deferred", "out", "calls", "tokens_in", "tokens_out"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.seconds += other.seconds
+        self.reasons.update(other.reasons)
+        if other.state == "done":
+            self.state = "done"
+
+    def require_balance(self) -> None:
+        """Raise AssertionError when a row was lost or counted twice: a bug of ours."""
+        if self.rows_in != self.kept + self.rejected + self.deferred:
+            raise AssertionError(
+                f"stage {self.stage}: {self.rows_in} rows in, but {self.kept} kept + {self.rejected} rejected "
+                f"+ {self.deferred} deferred"
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "stage": self.stage,
+            "in": self.rows_in,
+            "kept": self.kept,
+            "rejected": self.rejected,
+            "deferred": self.deferred,
+            "out": self.out,
+            "reasons": dict(sorted(self.reasons.items())),
+            "calls": self.calls,
+            "tokens_in": self.tokens_in,
+            "tokens_out": self.tokens_out,
+            "money": self.money,
+            "seconds": round(self.seconds, 2),
+            "state": self.state,
+        }
+
+
+@dataclass
+class Summary:
+    """The account of a run."""
+
+    run_id: str = ""
+    status: str = "done"
+    seconds: float = 0.0
+    targets: dict[str, dict[str, int]] = field(default_factory=dict)
+    stages: dict[str, StageTally] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def tally(self, done: StageTally) -> None:
+        if done.stage in self.stages:
+            self.stages[done.stage].add(done)
+        else:
+            self.stages[done.stage] = done
+
+    def warn(self, sentence: str) -> None:
+        if sentence not in self.warnings:
+            self.warnings.append(sentence)
+
+    @property
+    def deferred(self) -> int:
+        return sum(tally.deferred for tally in self.stages.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "run_id": self.run_id,
+            "status": self.status,
+            "seconds": round(self.seconds, 1),
+            "targets": self.targets,
+            "stages": [tally.as_dict() for tally in self.stages.values()],
+            "warnings": self.warnings,
+        }
+
+    def write(self, path: str) -> None:
+        """Write the summary as JSON."""
+        file = Path(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def lines(self) -> Iterable[str]:
+        """The closing table."""
+        heads = ("stage", "in", "kept", "rejected", "deferred", "out", "calls", "seconds")
+        yield f"{heads[0]:<20}" + "".join(f"{head:>10}" for head in heads[1:]) + "  reasons"
+        for tally in self.stages.values():
+            numbers = (tally.rows_in, tally.kept, tally.rejected, tally.deferred, tally.out, tally.calls)
+            told = ", ".join(f"{reason} {n}" for reason, n in tally.reasons.most_common(4))
+            state = "" if tally.state == "done" else f"({tally.state})"
+            yield (
+                f"{tally.stage:<20}"
+                + "".join(f"{number:>10,}" for number in numbers)
+                + f"{tally.seconds:>10.1f}  {told or state}"
+            )
+        for setting, counts in self.targets.items():
+            yield f"target {setting}: asked {counts['asked']}, accepted {counts['accepted']}"
+        for warning in self.warnings:
+            yield f"warning: {warning}"
+
+
+def reason_code(reason: str) -> str:
+    """A reason without the id it names: `near_duplicate:3f…` counts as `near_duplicate`."""
+    head, _, tail = reason.partition(":")
+    is_id = len(tail) >= 32 and all(c in "0123456789abcdef" for c in tail)
+    return head if is_id else reason

@@ -1,0 +1,250 @@
+"""The main job: one pass through all stages, or pass after pass with `--continuous`.
+
+It orders things and turns what happens into an exit status; the work is the runner's and the rounds'.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import FrameType
+
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from jobs.runtime.errors import LongloomError, RecipeChanged, SettingsFault
+from jobs.runtime.history import History
+from jobs.runtime.ledger import Ledger
+from jobs.runtime.lineage import Lineage
+from jobs.runtime.lock import RootLock
+from jobs.runtime.recipes import differences, identity
+from jobs.runtime.rounds import ROUND, run_rounds
+from jobs.runtime.runner import Runner, behind
+from jobs.runtime.settings import InputSettings, Settings
+from jobs.runtime.sources import find_inputs, register
+from jobs.runtime.stage import Stage
+from jobs.runtime.summary import Summary
+from jobs.runtime.tables import Tables
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What to run, beyond the settings."""
+
+    only: tuple[str, ...] = ()
+    until: str | None = None
+    recompute: str | None = None
+    refit: str | None = None
+    retry_rejected: str | None = None
+    continuous: float | None = None  # seconds between passes
+    dry_run: bool = False
+    summary: str | None = None
+
+
+class Synthesis:
+    """One invocation of the main job."""
+
+    def __init__(self, spark: SparkSession, settings: Settings, stages: Sequence[Stage], choices: Choices) -> None:
+        self._spark = spark
+        self._settings = settings
+        self._stages = tuple(stages)
+        self._choices = choices
+        self._stop = threading.Event()
+
+    def run(self) -> int:
+        """Run to the end and return the exit status (design: 0, 2, 4, 5, 6; 1 is a bug)."""
+        self._require_names()
+        started = time.monotonic()
+        tables = Tables(self._spark, self._settings.storage)
+        files = find_inputs(self._inputs(tables.state))
+        if self._choices.dry_run:
+            for file in files:
+                say(f"{file.kind:<14} {file.format:<24} {file.size:>12,} bytes  {file.path}")
+            return 0
+        summary = Summary()
+        with RootLock(tables.state):
+            lineage = Lineage(self._settings, tables.state, self._settings.model_dump(mode="json"))
+            history = History(tables)
+            self._require_recipes(history)
+            tables.run_id = summary.run_id = lineage.run_id
+            runner = Runner(
+                self._spark,
+                self._settings,
+                tables,
+                Ledger(tables, self._settings.llm, self._settings.tokenizer),
+                history,
+                summary,
+                say,
+            )
+            status = 1
+            try:
+                runner.ledger.fold()
+                self._restart(runner)
+                self._passes(runner, lineage)
+                status = 4 if summary.deferred else 0
+                summary.status = "deferred" if status == 4 else "done"
+            except LongloomError as error:
+                status, summary.status = error.exit_status, f"stopped: {error}"
+                print(f"longloom: {error}", file=sys.stderr)
+            except KeyboardInterrupt:
+                status, summary.status = 143, "interrupted; the next run continues"
+            finally:
+                summary.seconds = time.monotonic() - started
+                history.flush()
+                locations = {name: tables.location(name) for name in (*self._names(), "rounds", "source_files")}
+                lineage.close(summary, runner.executed, locations, "FINISHED" if status in (0, 4) else "FAILED")
+                if self._choices.summary:
+                    summary.write(self._choices.summary)
+        for line in summary.lines():
+            say(line)
+        return status
+
+    # -- passes -----------------------------------------------------------------------------------------
+
+    def _passes(self, runner: Runner, lineage: Lineage) -> None:
+        """One pass, or passes until SIGTERM."""
+        signal.signal(signal.SIGTERM, self._on_signal)
+        while True:
+            self._pass(runner, lineage)
+            runner.history.flush()
+            if self._choices.continuous is None or self._stop.wait(self._choices.continuous):
+                return
+            register(runner.tables, find_inputs(self._inputs(runner.tables.state)), runner.summary)
+
+    def _pass(self, runner: Runner, lineage: Lineage) -> None:
+        register(runner.tables, find_inputs(self._inputs(runner.tables.state)), runner.summary)
+        by_name = {stage.name: stage for stage in self._stages}
+        for stage in self._chosen():
+            if stage.name in ROUND:
+                if stage.name == ROUND[0]:
+                    run_rounds(runner, by_name)
+            elif stage.name == "document_labels":
+                self._label(runner, stage)
+            else:
+                runner.run(stage)
+                if stage.name == "classifier":
+                    self._register(runner, lineage)
+
+    def _label(self, runner: Runner, stage: Stage) -> None:
+        """Ask for labels only while there is a classifier to train."""
+        if runner.tables.exists("classifier") and runner.tables.read("classifier").limit(1).count():
+            return
+        have = runner.tables.read("document_labels").count()
+        wanted = self._settings.classifier.labels - have
+        if wanted > 0:
+            runner.run(stage, self._spark.createDataFrame([(wanted,)], "count bigint"))
+
+    def _register(self, runner: Runner, lineage: Lineage) -> None:
+        """Register a classifier fitted in this run, and say how good it is."""
+        mine = runner.tables.read("classifier").where(F.col("run_id") == runner.tables.run_id).collect()
+        for row in mine:
+            figures = {key: row[key] for key in ("version", "accuracy", "interval_low", "interval_high", "n_held_out")}
+            registered = lineage.register_classifier(bytes(row["model"]), figures, "longloom-document-types")
+            say(
+                f"classifier: held-out accuracy {row['accuracy']:.3f} (n = {row['n_held_out']}, 95 % interval "
+                f"{row['interval_low']:.3f}–{row['interval_high']:.3f}), model version {registered}"
+            )
+            if self._settings.llm.teacher == "offline":
+                say(
+                    "  note: the offline teacher's labels and the features both come from surface text, so this "
+                    "accuracy is not evidence of quality"
+                )
+
+    # -- before the first stage -------------------------------------------------------------------------
+
+    def _inputs(self, state: str) -> InputSettings:
+        """The configured inputs, or the demonstration corpus where none are given."""
+        if self._settings.inputs.conversations:
+            return self._settings.inputs
+        from jobs.runtime.demo_corpus import build_demo_corpus
+
+        corpus = build_demo_corpus(f"{state}/_demo_corpus", self._settings.seed)
+        return InputSettings(conversations=(str(corpus.conversations),), documents=(str(corpus.documents),))
+
+    def _restart(self, runner: Runner) -> None:
+        """`--recompute`, `--refit` and `--retry-rejected`, before any stage runs."""
+        start = self._choices.recompute or self._choices.refit
+        if start:
+            again = [*behind(self._stages, start), "rounds"]
+            say(f"starting again from {start}: {', '.join(again)}")
+            runner.history.start_epoch(again)
+            for stage in self._stages:
+                if stage.name in again:
+                    for table in (stage.name, *stage.also):
+                        runner.tables.delete(table, "true", {"stage": stage.name, "reset": True})
+        name = self._choices.retry_rejected
+        if name:
+            self._retry(runner, name)
+
+    def _retry(self, runner: Runner, name: str) -> None:
+        """Make lasting failures of a stage wait again, so that their calls are repeated."""
+        failed = runner.tables.read(name).where(F.col("reject_reason").startswith("llm:"))
+        waits = failed.select(F.col("parent_ids")[0].alias("input_id"), F.lit("retry_rejected").alias("reason"))
+        passes = runner.history.open_deferrals(name).agg(F.max("pass")).collect()[0][0] or 0
+        runner.history.defer(name, waits.dropDuplicates(["input_id"]), passes + 1)
+        runner.tables.delete(name, "reject_reason LIKE 'llm:%'", {"stage": name, "retry": True})
+        runner.ledger.forget_failures(name)
+
+    def _require_names(self) -> None:
+        """Every stage named on the command line must exist. Raises SettingsFault."""
+        chosen = self._choices
+        given = [*chosen.only, chosen.until, chosen.recompute, chosen.refit, chosen.retry_rejected]
+        unknown = [name for name in given if name and name not in self._names()]
+        if unknown:
+            raise SettingsFault([f"no stage is named {n!r}; stages: {', '.join(self._names())}" for n in unknown])
+
+    def _require_recipes(self, history: History) -> None:
+        """Stop before anything is written when stored rows were made from other settings.
+
+        Raises RecipeChanged naming each difference and the two ways on.
+        """
+        start = self._choices.recompute or self._choices.refit
+        renewed = set(behind(self._stages, start)) if start else set()
+        runner_recipes = Runner.recipe
+        told = []
+        for stage in self._stages:
+            last = history.last(stage.name)
+            if last is None or stage.name in renewed:
+                continue
+            now = runner_recipes(self._recipe_source(), stage)
+            if last.recipe != identity(now):
+                changes = "; ".join(differences(last.made_from, now)) or "the recipe's layout changed"
+                told.append(f"{stage.name}: {changes}")
+        if told:
+            first = told[0].split(":")[0]
+            raise RecipeChanged(
+                "the stored rows were made from other settings:\n  "
+                + "\n  ".join(told)
+                + f"\nPut the settings back, or run with --recompute {first} (unchanged calls cost nothing)."
+            )
+
+    def _recipe_source(self) -> Runner:
+        """A runner that is only asked for recipes."""
+        return Runner(self._spark, self._settings, None, None, None, Summary(), say)  # type: ignore[arg-type]
+
+    def _chosen(self) -> list[Stage]:
+        if self._choices.only:
+            return [stage for stage in self._stages if stage.name in self._choices.only]
+        names = self._names()
+        if self._choices.until:
+            return list(self._stages[: names.index(self._choices.until) + 1])
+        return list(self._stages)
+
+    def _names(self) -> list[str]:
+        return [stage.name for stage in self._stages]
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+        self._stop.set()
+        if self._choices.continuous is None:
+            raise KeyboardInterrupt
+
+
+def say(line: str) -> None:
+    """A plain line of progress."""
+    print(line, flush=True)

@@ -1,0 +1,185 @@
+"""Delta tables of a root: read, append once, replace, delete, and tell their versions.
+
+It knows where tables are stored (folders under a root path, or names in a Unity Catalog schema) and
+nothing of what they mean. Every commit carries the run that made it.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
+import sql
+from jobs.runtime.errors import LongloomError, SchemaMismatch
+from jobs.runtime.settings import StorageSettings
+
+MISSING = -1  # version of a table that was not written yet
+SCHEMA_VERSION = 1  # layout of a root; a root of another layout is refused by name
+
+
+@dataclass(frozen=True)
+class Once:
+    """Names a write so that Delta skips its repetition: a replayed batch writes nothing twice."""
+
+    app: str
+    version: int
+
+
+@dataclass
+class Tables:
+    """The tables under one root."""
+
+    spark: SparkSession
+    storage: StorageSettings
+    run_id: str = ""
+    _versions: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def state(self) -> str:
+        """Where checkpoints, spool and lock live (beside the tables, or `storage.state_path`)."""
+        path = self.storage.state_path or self.storage.root
+        assert path is not None  # checked with the settings
+        return path
+
+    def location(self, name: str) -> str:
+        """Path of the table, or its catalog name."""
+        if self.storage.schema_name:
+            return f"{self.storage.schema_name}.{name}"
+        return posixpath.join(str(self.storage.root), name)
+
+    def version(self, name: str) -> int:
+        """Newest Delta version, `MISSING` when there is no such table."""
+        if name not in self._versions:
+            self._versions[name] = self._newest(name)
+        return self._versions[name]
+
+    def exists(self, name: str) -> bool:
+        return self.version(name) != MISSING
+
+    def read(self, name: str, session: SparkSession | None = None, version: int | None = None) -> DataFrame:
+        """All rows; an empty frame of the right columns when the table was not written yet."""
+        session = session or self.spark
+        if not self.exists(name):
+            return session.createDataFrame([], sql.columns(name))
+        reader = session.read.format("delta")
+        if version is not None:
+            reader = reader.option("versionAsOf", version)
+        return reader.table(self.location(name)) if self.storage.schema_name else reader.load(self.location(name))
+
+    def kept(self, name: str, session: SparkSession | None = None) -> DataFrame:
+        """Rows without a reject reason: what stages read."""
+        return self.read(name, session).where(F.col("reject_reason").isNull())
+
+    def stream(self, name: str) -> DataFrame:
+        """New rows of an append-only table; commits that delete are skipped."""
+        reader = self.spark.readStream.format("delta").option("skipChangeCommits", "true")
+        return reader.table(self.location(name)) if self.storage.schema_name else reader.load(self.location(name))
+
+    def conform(self, frame: DataFrame, name: str, added: dict[str, Any]) -> DataFrame:
+        """Add the runner's columns, then check and order against `sql/<name>/columns.sql`.
+
+        Raises SchemaMismatch listing every missing, unknown and ill-typed column.
+        """
+        wanted = sql.columns(name)
+        for column, value in added.items():
+            if column in wanted.names:
+                frame = frame.withColumn(column, F.lit(value).cast(wanted[column].dataType))
+        _require_columns(frame.schema, wanted, name)
+        return frame.select(*[F.col(f.name).cast(f.dataType).alias(f.name) for f in wanted.fields]).to(wanted)
+
+    def append(self, frame: DataFrame, name: str, note: dict[str, Any], once: Once | None = None) -> int:
+        """Append conformed rows and return the new version; a repeated `once` changes nothing."""
+        writer = self._writer(frame, note).mode("append")
+        if once is not None:
+            writer = writer.option("txnAppId", once.app).option("txnVersion", once.version)
+        return self._save(writer, name)
+
+    def replace(self, frame: DataFrame, name: str, note: dict[str, Any]) -> int:
+        """Overwrite the table with `frame` in one commit and return the new version."""
+        return self._save(self._writer(frame, note).mode("overwrite"), name)
+
+    def delete(self, name: str, condition: str, note: dict[str, Any]) -> int:
+        """Delete rows in a commit of their own, so that streams behind can skip it."""
+        if not self.exists(name):
+            return MISSING
+        target = self.location(name) if self.storage.schema_name else f"delta.`{self.location(name)}`"
+        key = "spark.databricks.delta.commitInfo.userMetadata"
+        self.spark.conf.set(key, self._note(note))
+        try:
+            self.spark.sql(f"DELETE FROM {target} WHERE {condition}")
+        finally:
+            self.spark.conf.unset(key)
+        return self.refresh(name)
+
+    def refresh(self, name: str) -> int:
+        """Forget the cached version and look again."""
+        self._versions.pop(name, None)
+        return self.version(name)
+
+    def _writer(self, frame: DataFrame, note: dict[str, Any]) -> DataFrameWriter:
+        return frame.write.format("delta").option("userMetadata", self._note(note))
+
+    def _note(self, note: dict[str, Any]) -> str:
+        return json.dumps({"run_id": self.run_id, "layout": SCHEMA_VERSION, **note}, sort_keys=True)
+
+    def _save(self, writer: DataFrameWriter, name: str) -> int:
+        if self.storage.schema_name:
+            writer.saveAsTable(self.location(name))
+        else:
+            writer.save(self.location(name))
+        return self.refresh(name)
+
+    def _newest(self, name: str) -> int:
+        if self.storage.schema_name:
+            if not self.spark.catalog.tableExists(self.location(name)):
+                return MISSING
+            history = self.spark.sql(f"DESCRIBE HISTORY {self.location(name)} LIMIT 1")
+            return int(history.collect()[0]["version"])
+        # Listing the log folder is part of the Delta protocol and costs milliseconds; DESCRIBE HISTORY a job.
+        commits = list_names(self.spark, posixpath.join(self.location(name), "_delta_log"))
+        versions = [int(file[:20]) for file in commits if file.endswith(".json") and file[:20].isdigit()]
+        return max(versions, default=MISSING)
+
+
+def list_names(spark: SparkSession, folder: str) -> list[str]:
+    """Names in a folder of any file system that Spark can reach; none when it does not exist."""
+    jvm = spark.sparkContext._jvm
+    assert jvm is not None
+    path = jvm.org.apache.hadoop.fs.Path(folder)
+    files = path.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())
+    if not files.exists(path):
+        return []
+    return [status.getPath().getName() for status in files.listStatus(path)]
+
+
+def require_layout(tables: Tables, newest_note: str | None) -> None:
+    """Refuse a root that another version of the layout wrote.
+
+    Raises LongloomError naming both versions.
+    """
+    if not newest_note:
+        return
+    found = json.loads(newest_note).get("layout", SCHEMA_VERSION)
+    if found != SCHEMA_VERSION:
+        raise LongloomError(
+            f"{tables.state} was written with table layout {found}, this program writes layout "
+            f"{SCHEMA_VERSION}. Use a new --root, or the program version that wrote it."
+        )
+
+
+def _require_columns(found: StructType, wanted: StructType, name: str) -> None:
+    problems = [f"missing column {c}" for c in wanted.names if c not in found.names]
+    problems += [f"unknown column {c}" for c in found.names if c not in wanted.names]
+    for column in wanted.fields:
+        if column.name in found.names:
+            theirs = found[column.name].dataType.simpleString()
+            if theirs != column.dataType.simpleString() and theirs != "void":
+                problems.append(f"{column.name} is {theirs}, expected {column.dataType.simpleString()}")
+    if problems:
+        raise SchemaMismatch(f"stage {name} returned other columns than sql/{name}/columns.sql: " + "; ".join(problems))

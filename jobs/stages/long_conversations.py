@@ -1,0 +1,73 @@
+"""Conversations that are long and clean enough to learn from (WildLong, section 3.1), and why others are not."""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from udfs.minhash import bands, signature
+
+import sql
+from jobs.runtime.stage import Shared, stage
+from sql.frames import duplicate_key, first_reason, reject_duplicates
+from udfs.language_columns import language_code
+from udfs.settings import FilterSettings, MinhashSettings, TokenizerSettings
+from udfs.tokens import token_count
+
+COLUMNS = ("conversation", "n_tokens", "language", "duplicate_key", "signature", "bands", "source", "licence")
+
+
+@stage(streams="conversations")
+def long_conversations(
+    conversations: DataFrame,
+    previous: DataFrame,
+    *,
+    filter: FilterSettings,
+    tokenizer: TokenizerSettings,
+    minhash: MinhashSettings,
+) -> Shared:
+    """Single-turn conversations of more than `filter.min_conversation_tokens` tokens, no duplicates."""
+    told = conversations.withColumn("language", language_code("language", "user_text"))
+    clean = told.withColumn("reject_reason", first_reason(hygiene(filter)))
+    counted = clean.withColumn("n_tokens", token_count(tokenizer)(only_kept(counted_text(filter))).cast("bigint"))
+    too_short = F.col("n_tokens") <= filter.min_conversation_tokens
+    long = counted.withColumn("reject_reason", F.coalesce("reject_reason", first_reason([(too_short, "too_short")])))
+    text = F.concat_ws("\n", "user_text", "assistant_text")
+    signed = long.select(
+        sql.derived_id("long_conversations", F.array("id")).alias("id"),
+        F.array("id").alias("parent_ids"),
+        "reject_reason",
+        F.col("id").alias("conversation"),
+        "n_tokens",
+        "language",
+        only_kept(duplicate_key(text)).alias("duplicate_key"),
+        signature(minhash)(only_kept(text)).alias("signature"),
+        "source",
+        "licence",
+    ).withColumn("bands", bands(minhash)("signature"))
+    return Shared(signed, lambda rows: reject_duplicates(rows, previous, filter.near_duplicates, minhash.threshold))
+
+
+def hygiene(rules: FilterSettings) -> list[tuple[Column, str | Column]]:
+    """The cheap rules, in order, as named conditions with their codes."""
+    is_single_turn = F.col("n_turns") == 1
+    has_reply = F.length(F.trim(F.coalesce("assistant_text", F.lit("")))) > 0
+    language_allowed = F.col("language").isin(*rules.languages) if rules.languages else F.lit(True)
+    return [
+        (~is_single_turn, "not_single_turn"),
+        (~has_reply, "no_reply"),
+        (F.lit(rules.drop_toxic) & F.coalesce("toxic", F.lit(False)), "toxic"),
+        (F.lit(rules.drop_redacted) & F.coalesce("redacted", F.lit(False)), "redacted"),
+        (~F.coalesce(language_allowed, F.lit(False)), F.concat(F.lit("language:"), "language")),
+    ]
+
+
+def counted_text(rules: FilterSettings) -> Column:
+    """What the token count is taken of: the whole conversation, or the user's turn alone."""
+    if rules.count == "user_turn":
+        return F.col("user_text")
+    return F.concat_ws("\n", "user_text", "assistant_text")
+
+
+def only_kept(value: Column) -> Column:
+    """Null for rows already rejected, so that no costly function sees them."""
+    return F.when(F.col("reject_reason").isNull(), value)

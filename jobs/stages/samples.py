@@ -1,0 +1,119 @@
+"""Finished samples: the instruction adapted to its documents, answered from them, with located evidence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+import sql
+from jobs.runtime.stage import llm_stage
+from udfs.assemble import ASSEMBLED_DDL, assemble
+from udfs.settings import EvidenceSettings, LlmSettings, TokenizerSettings
+
+TASK = "answer"
+
+
+def ask(pairings: DataFrame, instructions: DataFrame, walks: DataFrame, documents: DataFrame) -> DataFrame:
+    """One call adapts and answers; documents come first in the prompt, so that its prefix can be cached."""
+    texts = documents.select(F.col("id").alias("doc_id"), "text")
+    placed = pairings.select("id", F.posexplode("documents").alias("place", "doc_id")).join(texts, "doc_id")
+    gathered = placed.groupBy("id").agg(F.sort_array(F.collect_list(F.struct("place", "doc_id", "text"))).alias("held"))
+    draft = instructions.select(F.col("id").alias("instruction_id"), F.col("instruction").alias("draft"))
+    path = walks.select(F.col("id").alias("walk"), "nodes")
+    rows = (
+        pairings.withColumnRenamed("instruction", "instruction_id")
+        .drop("documents")
+        .join(gathered, "id")
+        .join(draft, "instruction_id")
+        .join(path, "walk")
+    )
+    given = F.transform("held", lambda d: F.struct(d["doc_id"].alias("doc_id"), d["text"].alias("text")))
+    steps = F.transform("nodes", lambda n: F.struct(n["field"].alias("field"), n["value"].alias("value")))
+    variables = F.struct(
+        "setting",
+        "document_type",
+        given.alias("documents"),
+        F.col("draft").alias("instruction"),
+        steps.alias("path"),
+    )
+    return rows.select(
+        F.col("id").alias("input_id"),
+        F.col("held")[0]["doc_id"].alias("document"),
+        F.to_json(variables).alias("variables"),
+    )
+
+
+def read(
+    pairings: DataFrame,
+    long_documents: DataFrame,
+    replies: DataFrame,
+    *,
+    evidence: EvidenceSettings,
+    tokenizer: TokenizerSettings,
+    llm: LlmSettings,
+) -> DataFrame:
+    """Each reply as a sample: evidence located in the documents, grounding and balance gated."""
+    asked = replies.select("input_id", "reason", "text", "variables")
+    assembling: Any = assemble(evidence, tokenizer)
+    made = asked.mapInPandas(assembling, ASSEMBLED_DDL)
+    calls = replies.select("input_id", "call_id", "teacher", "model", "prompt_sha")
+    known = _document_facts(pairings, long_documents)
+    rows = pairings.withColumnsRenamed({"id": "input_id", "documents": "doc_ids"}).drop(
+        "parent_ids", "reject_reason", "run_id", "recipe"
+    )
+    joined = rows.join(known, "input_id").join(made, "input_id").join(calls, "input_id")
+    generator = F.struct(
+        "teacher",
+        "model",
+        F.lit(TASK).alias("prompt"),
+        "prompt_sha",
+        F.lit(float(llm.temperature)).alias("temperature"),
+        F.lit(llm.seed).cast("bigint").alias("seed"),
+    )
+    return joined.select(
+        sql.derived_id("samples", F.array("input_id")).alias("id"),
+        F.array("input_id").alias("parent_ids"),
+        "reject_reason",
+        "setting",
+        F.lit("wildlong").alias("paradigm"),
+        F.array(F.lit("sft")).alias("objectives"),
+        "document_type",
+        F.zip_with("facts", "places", _placed).alias("documents"),
+        "context",
+        F.col("sample_instruction").alias("instruction"),
+        "response",
+        "messages",
+        "evidence",
+        "grounded_share",
+        "document_shares",
+        F.lit(None).cast("struct<name: string, args: string>").alias("verifier"),
+        F.lit(None).cast("string").alias("reference"),
+        generator.alias("generator"),
+        "lengths",
+        F.get(F.transform("facts", lambda fact: fact["language"]), F.lit(0)).alias("language"),
+        F.col("walk").alias("walk_id"),
+        "walk_index",
+        F.col("input_id").alias("pairing"),
+        "call_id",
+    )
+
+
+def _document_facts(pairings: DataFrame, long_documents: DataFrame) -> DataFrame:
+    """[input_id, facts]: what is known of each document of a pairing, in order."""
+    facts = long_documents.select(F.col("document").alias("doc_id"), "source", "n_tokens", "licence", "language")
+    placed = pairings.select(F.col("id").alias("input_id"), F.posexplode("documents").alias("place", "doc_id"))
+    held = F.collect_list(F.struct("place", "doc_id", "source", "n_tokens", "licence", "language"))
+    return placed.join(facts, "doc_id").groupBy("input_id").agg(F.sort_array(held).alias("facts"))
+
+
+def _placed(fact: Column, place: Column) -> Column:
+    """A document's facts with where it stands in the context (null for a rejected reply)."""
+    names = ("doc_id", "source", "n_tokens", "licence")
+    return F.struct(
+        *[fact[name].alias(name) for name in names], place["start"].alias("start"), place["end"].alias("end")
+    )
+
+
+samples = llm_stage("samples", task=TASK, streams="pairings", ask=ask, read=read)

@@ -1,0 +1,55 @@
+"""Each conversation's full path through the graph, per setting: what walks are compared with and learn from."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+import sql
+from graphs.cooccurrence import node_key
+from graphs.values import field_values, normalised
+from jobs.runtime.stage import AllRows, stage
+
+WAITS = "defer:waiting:task_rewrites"
+
+
+@stage(streams="conversation_types", counts="inputs")
+def seed_paths(
+    conversation_types: DataFrame, meta_records: DataFrame, canonical_values: DataFrame, task_rewrites: AllRows
+) -> DataFrame:
+    """Two rows per conversation: `single`, and `multi` with its tasks and instruction rewritten."""
+    rewrites = task_rewrites.withColumn(
+        "rewritten",
+        F.when(F.col("field") == "tasks", normalised("rewritten")).otherwise(F.col("rewritten")),
+    )
+    paths = sql.run(
+        "seed_paths",
+        conversation_types=conversation_types,
+        field_values=field_values(meta_records),
+        canonical_values=canonical_values,
+        task_rewrites=rewrites,
+    )
+    nodes = F.transform(
+        "pairs",
+        lambda pair: F.struct(
+            pair["field"].alias("field"),
+            pair["value"].alias("value"),
+            node_key(F.col("setting"), F.col("document_type"), pair["field"], pair["value"]).alias("node"),
+        ),
+    )
+    is_empty = F.coalesce(F.size("pairs"), F.lit(0)) == 0
+    reason = (
+        F.when(F.col("waits"), F.lit(WAITS))
+        .when(is_empty, F.lit("no_values"))
+        .when(F.col("instruction").isNull(), F.lit("no_instruction"))
+    )
+    return paths.select(
+        sql.derived_id("seed_paths", F.array("input_id"), F.col("setting")).alias("id"),
+        F.array("input_id").alias("parent_ids"),
+        reason.alias("reject_reason"),
+        "setting",
+        "conversation",
+        "document_type",
+        nodes.alias("nodes"),
+        "instruction",
+    )

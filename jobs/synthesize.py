@@ -1,0 +1,65 @@
+"""The main job: from raw conversations and documents to training rows.
+
+spark-submit --properties-file infra/spark-defaults.conf jobs/synthesize.py --config infra/conf/demo.yaml
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from jobs.runtime.errors import LongloomError
+from jobs.runtime.session import build_session
+from jobs.runtime.settings import load_settings
+from jobs.runtime.synthesis import Choices, Synthesis
+from jobs.stages import STAGES
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse, check, run; returns the exit status."""
+    given = _parser().parse_args(arguments)
+    try:
+        settings = load_settings(given.config, given.set, given.root)
+        spark = build_session("longloom synthesize")
+        try:
+            return Synthesis(spark, settings, STAGES, _choices(given)).run()
+        finally:
+            spark.stop()
+    except LongloomError as error:
+        print(f"longloom: {error}", file=sys.stderr)
+        return error.exit_status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="synthesize.py", description=__doc__.splitlines()[0])
+    parser.add_argument("--config", help="YAML settings; complete examples in infra/conf/")
+    parser.add_argument("--root", help="where tables, checkpoints and lineage are kept")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a setting")
+    parser.add_argument("--only", default="", metavar="S,…", help="run these stages only")
+    parser.add_argument("--until", metavar="S", help="stop after this stage")
+    parser.add_argument("--recompute", metavar="S", help="start this stage and all behind it again")
+    parser.add_argument("--refit", metavar="S", help="fit this stage again, and all behind it")
+    parser.add_argument("--retry-rejected", metavar="S", help="make the failed calls of this stage again")
+    parser.add_argument("--continuous", nargs="?", const=30.0, type=float, metavar="SECONDS", help="pass after pass")
+    parser.add_argument("--dry-run", action="store_true", help="check settings and inputs, write nothing")
+    parser.add_argument("--summary", metavar="FILE.json", help="write the closing table as JSON")
+    return parser
+
+
+def _choices(given: argparse.Namespace) -> Choices:
+    only = tuple(name.strip() for name in given.only.split(",") if name.strip())
+    return Choices(
+        only,
+        given.until,
+        given.recompute,
+        given.refit,
+        given.retry_rejected,
+        given.continuous,
+        given.dry_run,
+        given.summary,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

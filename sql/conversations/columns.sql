@@ -1,0 +1,17 @@
+-- One row per source conversation, normalised; what could not be read is kept with its reason.
+source_file STRING COMMENT 'id of the file it was first seen in',
+path STRING COMMENT 'that file',
+position BIGINT COMMENT 'line or row in it, from 0',
+content_hash STRING COMMENT 'sha256 of roles and contents',
+conversation_id STRING COMMENT 'id the source gave',
+turns ARRAY<STRUCT<role: STRING, content: STRING>> COMMENT 'all messages in order',
+user_text STRING COMMENT 'first user message',
+assistant_text STRING COMMENT 'reply to it',
+n_turns INT COMMENT 'user messages',
+model STRING COMMENT 'model that replied, as the source states',
+language STRING COMMENT 'language the source states',
+toxic BOOLEAN COMMENT 'flagged by the source',
+redacted BOOLEAN COMMENT 'personal data was masked by the source',
+source STRING COMMENT 'data set name',
+licence STRING COMMENT 'licence, where given',
+meta STRING COMMENT 'what else the source says, JSON'

@@ -1,0 +1,18 @@
+-- One row per call: the ledger from which every answer is served.
+key STRING COMMENT 'sha256 of model, messages, parameters and reply schema',
+parent_key STRING COMMENT 'of a correction turn: the call it corrects',
+stage STRING COMMENT 'stage that asked',
+task STRING COMMENT 'kind of request',
+teacher STRING COMMENT 'teacher asked',
+model STRING COMMENT 'model that answered',
+status STRING COMMENT 'ok, lasting, passing or fatal',
+error_kind STRING COMMENT 'what went wrong',
+error STRING COMMENT 'in words, without secrets',
+text STRING COMMENT 'the reply as it came',
+finish_reason STRING COMMENT 'why the model stopped',
+tokens_in BIGINT COMMENT 'prompt tokens metered',
+tokens_out BIGINT COMMENT 'reply tokens metered',
+tokens_cached BIGINT COMMENT 'prompt tokens served from a prefix cache',
+seconds DOUBLE COMMENT 'wall time of the call',
+prompt_sha STRING COMMENT 'hash of the prompt text',
+parameters STRING COMMENT 'canonical JSON'

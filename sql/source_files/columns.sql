@@ -1,0 +1,7 @@
+-- One row per input file and content; a file whose content changes becomes a new row.
+path STRING COMMENT 'where the file was read',
+kind STRING COMMENT 'conversations or documents',
+format STRING COMMENT 'how it is read, told by extension and shape',
+size BIGINT COMMENT 'bytes',
+mtime_ns BIGINT COMMENT 'modification time, nanoseconds since the epoch',
+content_hash STRING COMMENT 'sha256 of the bytes'

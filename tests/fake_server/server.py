@@ -1,0 +1,183 @@
+"""A fake OpenAI server: real HTTP, schema replies, metered tokens, seeded faults, a log of all it answered.
+
+Run it as a script: it prints {"port": N} and serves until its lifetime ends or its standard input closes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import os
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+sys.path.insert(0, str(Path(__file__).parent))  # run as a script, from anywhere
+import faults
+import replies
+
+CHARS_PER_TOKEN = 4
+CACHE_BLOCK = 128 * CHARS_PER_TOKEN  # providers cache prefixes in steps of 128 tokens
+CACHE_MINIMUM = 1_024  # tokens below which nothing is cached
+
+
+class FakeOpenAI:
+    """State and handlers of one server."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.options = options
+        self.log: list[dict[str, Any]] = []
+        self.tries: Counter[str] = Counter()
+        self.prefixes: set[str] = set()
+        self.in_flight = self.most_in_flight = 0
+
+    def app(self) -> web.Application:
+        """The aiohttp application."""
+        app = web.Application(client_max_size=64 << 20)
+        app.router.add_post("/v1/chat/completions", self.chat)
+        app.router.add_get("/v1/models", self.models)
+        app.router.add_get("/log", self.show_log)
+        app.router.add_post("/options", self.change)
+        return app
+
+    async def show_log(self, _: web.Request) -> web.Response:
+        """Every request so far, with what came of it."""
+        return web.json_response({"requests": self.log, "most_in_flight": self.most_in_flight})
+
+    async def change(self, request: web.Request) -> web.Response:
+        """Change options (faults, latency, key, …) while running."""
+        self.options.update(await request.json())
+        return web.json_response(self.options)
+
+    def _refused(self, request: web.Request) -> web.Response | None:
+        key = self.options["key"]
+        given = request.headers.get("authorization", "")
+        if key is None or given == f"Bearer {key}":
+            return None
+        # Like the real one, it repeats what it was given: clients must not pass that on.
+        return faults.error_response("authentication", 0, f"Incorrect API key provided: {given[7:]}")
+
+    async def models(self, request: web.Request) -> web.Response:
+        """The one model."""
+        model = {"id": self.options["model"], "object": "model", "created": 0, "owned_by": "tests"}
+        return self._refused(request) or web.json_response({"object": "list", "data": [model]})
+
+    async def chat(self, request: web.Request) -> web.StreamResponse:
+        """One completion, or one fault."""
+        body = await request.json()
+        digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+        entry = {"hash": digest, "try": 0, "fault": None, "answered": False, "start": time.monotonic()}
+        self.log.append(entry)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            refused = self._refused(request)
+            if refused is not None:
+                entry["fault"] = "authentication"
+                return refused
+            self.tries[digest] += 1
+            entry["try"] = self.tries[digest]
+            return await self._answer(request, body, entry)
+        finally:
+            self.in_flight -= 1
+            entry["end"] = time.monotonic()
+
+    async def _answer(self, request: web.Request, body: dict[str, Any], entry: dict[str, Any]) -> web.StreamResponse:
+        options = self.options
+        prompt = "\n".join(message["content"] for message in body["messages"])
+        fault = faults.choose(entry["hash"], prompt, options["faults"], options["seed"], entry["try"], options["times"])
+        entry["fault"] = fault
+        is_slow = int(entry["hash"][:8], 16) / 2**32 < options["slow_share"]
+        await asyncio.sleep(options["latency"] * (10 if is_slow else 1))
+        if fault is not None:
+            error = faults.error_response(fault, options["retry_after"])
+            if error is not None:
+                return error
+        task, value = replies.reply_to(body)
+        completion = self._completion(body, prompt, json.dumps(value, ensure_ascii=False), entry["hash"])
+        entry.update(task=task, usage=completion["usage"])
+        if fault in ("disconnect", "reset", "bad_body", "slow", "drip"):
+            return await faults.broken_wire(fault, request, completion, options["slow"])
+        if fault is not None:
+            is_correction = any(message["role"] == "assistant" for message in body["messages"])
+            completion = faults.spoil(fault, completion, is_correction)
+        response = web.json_response(completion, headers={"x-request-id": entry["hash"][:16]})
+        await response.prepare(request)
+        await response.write_eof()
+        entry["answered"] = True
+        return response
+
+    def _completion(self, body: dict[str, Any], prompt: str, text: str, digest: str) -> dict[str, Any]:
+        tokens_in, tokens_out = len(prompt) // CHARS_PER_TOKEN + 1, len(text) // CHARS_PER_TOKEN + 1
+        usage = {
+            "prompt_tokens": tokens_in,
+            "completion_tokens": tokens_out,
+            "total_tokens": tokens_in + tokens_out,
+            "prompt_tokens_details": {"cached_tokens": self._cached(prompt)},
+        }
+        message = {"role": "assistant", "content": text, "refusal": None}
+        return {
+            "id": f"chatcmpl-{digest[:12]}",
+            "object": "chat.completion",
+            "created": 0,
+            "model": body["model"],
+            "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
+            "usage": usage,
+        }
+
+    def _cached(self, prompt: str) -> int:
+        """Tokens of the longest prefix seen before, in whole blocks; the prompt's own prefixes are kept."""
+        running, cached, unbroken = hashlib.sha256(), 0, True
+        for end in range(CACHE_BLOCK, len(prompt) + 1, CACHE_BLOCK):
+            running.update(prompt[end - CACHE_BLOCK : end].encode("utf-8", "replace"))
+            prefix = running.hexdigest()
+            unbroken = unbroken and prefix in self.prefixes
+            cached = end // CHARS_PER_TOKEN if unbroken else cached
+            self.prefixes.add(prefix)
+        return cached if cached >= CACHE_MINIMUM else 0
+
+
+async def serve(options: dict[str, Any], lifetime: float) -> None:
+    """Serve on a free port of the loopback until told to stop."""
+    runner = web.AppRunner(FakeOpenAI(options).app(), access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", int(options.pop("port")))
+    await site.start()
+    print(json.dumps({"port": runner.addresses[0][1]}), flush=True)
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.call_later(lifetime, stopped.set)
+    loop.add_reader(sys.stdin, lambda: stopped.set() if not os.read(0, 1) else None)  # our parent is gone
+    await stopped.wait()
+    await runner.cleanup()
+
+
+def main() -> None:
+    """Read options and serve."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--options", type=json.loads, default={})
+    parser.add_argument("--lifetime", type=float, default=900.0)
+    given = parser.parse_args()
+    options = {
+        "port": 0,
+        "key": None,  # None lets everybody in
+        "model": "fake-1",
+        "faults": {},  # kind -> share of requests
+        "seed": 0,
+        "times": 1,  # tries that a drawn passing fault spoils
+        "latency": 0.0,
+        "slow_share": 0.0,  # of requests that take ten times as long
+        "slow": 5.0,  # seconds of the fault "slow"
+        "retry_after": 0.05,
+    }
+    asyncio.run(serve({**options, **given.options}, given.lifetime))
+
+
+if __name__ == "__main__":
+    main()

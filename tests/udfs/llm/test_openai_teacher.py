@@ -1,0 +1,242 @@
+"""The OpenAI teacher against a real HTTP server: every fault becomes its kind, and the key stays secret."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from openai.types.chat import ChatCompletion
+
+from tests.fake_server.client import FakeServer
+from tests.udfs.llm.support import KEY, KEY_NAME, settings_for
+from udfs.llm.faults import retry_after, scrub
+from udfs.llm.openai_teacher import OpenAITeacher, read_completion, wire_body
+from udfs.llm.parse import parse_reply
+from udfs.llm.requests import make_request
+from udfs.llm.teacher import ErrorKind, Reply, Request
+from udfs.llm.transport import Completion
+from udfs.settings import LlmSettings
+
+
+def request_about(text: str, settings: LlmSettings) -> Request:
+    """A small request."""
+    return make_request("type_label", {"examples": [text], "taken": []}, settings)
+
+
+def ask(settings: LlmSettings, text: str, task: str = "type_label") -> Reply:
+    """One reply from the server."""
+
+    async def once() -> Reply:
+        teacher = OpenAITeacher(settings)
+        return await teacher.complete(request_about(text, settings))
+
+    return asyncio.run(once())
+
+
+def test_a_reply_carries_text_model_and_metered_tokens(settings: LlmSettings) -> None:
+    reply = ask(settings, "research papers about rivers")
+    assert (reply.status, reply.error_kind, reply.finish_reason) == ("ok", None, "stop")
+    assert parse_reply(reply.text, "type_label").value is not None
+    assert (reply.model, reply.tokens_cached) == ("fake-1", 0)
+    assert reply.tokens_in is not None and reply.tokens_in > 100
+    assert reply.tokens_out is not None and 0 < reply.seconds < 5
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ("rate_limited", ErrorKind.RATE_LIMITED),
+        ("rate_limited_date", ErrorKind.RATE_LIMITED),
+        ("rate_limited_bare", ErrorKind.RATE_LIMITED),
+        ("server_500", ErrorKind.SERVER),
+        ("server_502", ErrorKind.SERVER),
+        ("server_503", ErrorKind.SERVER),
+        ("server_504", ErrorKind.SERVER),
+        ("bad_body", ErrorKind.SERVER),
+        ("disconnect", ErrorKind.CONNECTION),
+        ("reset", ErrorKind.CONNECTION),
+        ("length", ErrorKind.LENGTH),
+        ("content_filter", ErrorKind.CONTENT_FILTER),
+        ("content_filter_400", ErrorKind.CONTENT_FILTER),
+        ("refusal", ErrorKind.REFUSAL),
+        ("empty_choices", ErrorKind.EMPTY),
+        ("empty_text", ErrorKind.EMPTY),
+        ("tool_call", ErrorKind.TOOL_CALL),
+        ("context_too_long", ErrorKind.CONTEXT_TOO_LONG),
+        ("bad_request", ErrorKind.BAD_REQUEST),
+        ("quota", ErrorKind.QUOTA),
+        ("authentication", ErrorKind.AUTHENTICATION),
+        ("model_not_found", ErrorKind.NOT_FOUND),
+    ],
+)
+def test_every_fault_becomes_its_kind(settings: LlmSettings, fault: str, kind: ErrorKind) -> None:
+    reply = ask(settings, f"[[fault:{fault}]]")
+    assert (reply.error_kind, reply.status != "ok") == (kind, True)
+    assert reply.error
+    wanted = {"rate_limited": 0.05, "rate_limited_date": 3.0}
+    assert reply.retry_after == wanted.get(fault)
+
+
+@pytest.mark.parametrize("fault", ["slow", "drip"])
+def test_slow_and_dripping_replies_time_out(server: FakeServer, settings: LlmSettings, fault: str) -> None:
+    reply = ask(settings.model_copy(update={"timeout_s": 0.5}), f"[[fault:{fault}]] only here")
+    assert (reply.error_kind, reply.status) == (ErrorKind.TIMEOUT, "passing")
+    assert 0.4 < reply.seconds < 2.0
+
+
+def test_truncated_text_is_kept(settings: LlmSettings) -> None:
+    reply = ask(settings, "[[fault:length]]")
+    assert reply.text and reply.finish_reason == "length" and reply.tokens_out
+
+
+def test_nobody_listening_and_no_such_host_are_connection_faults(settings: LlmSettings) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for address in (f"http://127.0.0.1:{port}/v1", "http://host.invalid/v1"):
+        reply = ask(settings.model_copy(update={"base_url": address}), "x")
+        assert (reply.error_kind, reply.status) == (ErrorKind.CONNECTION, "passing")
+
+
+def test_tls_failure_is_a_connection_fault(server: FakeServer, settings: LlmSettings) -> None:
+    address = server.base_url.replace("http://", "https://")  # the server speaks no TLS
+    reply = ask(settings.model_copy(update={"base_url": address}), "x")
+    assert reply.error_kind == ErrorKind.CONNECTION
+
+
+def test_wrong_path_is_fatal(server: FakeServer, settings: LlmSettings) -> None:
+    reply = ask(settings.model_copy(update={"base_url": f"{server.base_url}/v2"}), "x")
+    assert (reply.error_kind, reply.status) == (ErrorKind.NOT_FOUND, "fatal")
+
+
+def test_wrong_key_is_fatal_and_not_repeated(settings: LlmSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY_NAME, "wrong-key-93f2")
+    reply = ask(settings, "x")  # the server repeats the key it was given
+    assert (reply.error_kind, reply.status) == (ErrorKind.AUTHENTICATION, "fatal")
+    assert reply.error is not None and "wrong-key" not in reply.error and "***" in reply.error
+
+
+def test_missing_key_names_the_variable(settings: LlmSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(KEY_NAME)
+    reply = ask(settings, "x")
+    assert reply.status == "fatal" and reply.error is not None and KEY_NAME in reply.error
+
+
+def test_server_without_keys_gets_no_header() -> None:
+    with FakeServer(lifetime=60) as open_server:
+        reply = ask(settings_for(open_server, api_key_env=""), "x")
+    assert reply.status == "ok"
+
+
+def test_key_is_read_at_each_call_and_kept_nowhere(
+    server: FakeServer,
+    settings: LlmSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    async def twice() -> tuple[Reply, Reply]:
+        teacher = OpenAITeacher(settings)
+        monkeypatch.setenv(KEY_NAME, "stale")
+        first = await teacher.complete(request_about("a", settings))
+        monkeypatch.setenv(KEY_NAME, KEY)
+        second = await teacher.complete(request_about("a", settings))
+        transport: Any = teacher._transport
+        assert KEY not in repr(vars(teacher)) + repr(vars(transport)) + repr(vars(transport._client))
+        return first, second
+
+    first, second = asyncio.run(twice())
+    assert (first.status, second.status) == ("fatal", "ok")
+    assert KEY not in caplog.text
+
+
+def test_scrubbing_knows_keys_that_are_not_ours() -> None:
+    for text in ("key sk-abc***xyz9", "Bearer abc.def", "http://user:pass@host/v1", f"our {KEY}"):
+        assert "***" in scrub(text, KEY)
+        assert not any(secret in scrub(text, KEY) for secret in ("abc", "pass", KEY))
+    assert len(scrub("x" * 10_000, None)) == 500
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "2"}, 2.0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"retry-after": "Thu, 01 Jan 1970 00:00:09 GMT", "date": "Thu, 01 Jan 1970 00:00:04 GMT"}, 5.0),
+        ({"retry-after": "Thu, 01 Jan 1970 00:00:01 GMT", "date": "Thu, 01 Jan 1970 00:00:04 GMT"}, 0.0),
+        ({"retry-after": "Thu, 01 Jan 1970 00:00:09 GMT"}, None),
+    ],
+)
+def test_retry_after(headers: Mapping[str, str], seconds: float | None) -> None:
+    assert retry_after(headers) == seconds
+
+
+def body_for(**changes: Any) -> dict[str, Any]:
+    """The wire body under changed settings."""
+    return wire_body(request_about("x", LlmSettings(model="m", **changes)))
+
+
+def test_wire_body_in_each_json_mode() -> None:
+    schema = body_for()["response_format"]
+    assert schema["type"] == "json_schema"
+    assert schema["json_schema"]["strict"] is True and schema["json_schema"]["name"] == "type_label"
+    assert body_for(json_mode="object")["response_format"] == {"type": "json_object"}
+    assert "response_format" not in body_for(json_mode="prompt")
+    assert set(body_for(seed=4)) == {
+        "model", "temperature", "max_tokens", "seed", "messages", "response_format"
+    }  # fmt: skip
+
+
+def test_extra_body_wins() -> None:
+    body = body_for(extra_body={"max_completion_tokens": 99, "temperature": 1.0, "top_k": 5})
+    assert "max_tokens" not in body
+    assert (body["max_completion_tokens"], body["temperature"], body["top_k"]) == (99, 1.0, 5)
+
+
+@pytest.mark.parametrize("json_mode", ["schema", "object", "prompt"])
+def test_each_json_mode_gets_a_readable_reply(settings: LlmSettings, json_mode: str) -> None:
+    reply = ask(settings.model_copy(update={"json_mode": json_mode}), "legal texts")
+    assert parse_reply(reply.text, "type_label").error is None
+
+
+@pytest.mark.parametrize(
+    ("payload", "kind"),
+    [
+        ({}, ErrorKind.EMPTY),
+        ({"choices": None}, ErrorKind.EMPTY),
+        ({"choices": [{}]}, ErrorKind.SERVER),
+        ({"choices": [{"message": None, "finish_reason": "stop"}]}, ErrorKind.SERVER),
+        ({"choices": ["text"]}, ErrorKind.SERVER),
+        ({"choices": [{"message": {"content": 7}, "finish_reason": "stop"}]}, ErrorKind.EMPTY),
+    ],
+)
+def test_odd_shapes_do_not_raise(payload: dict[str, Any], kind: ErrorKind) -> None:
+    assert read_completion(ChatCompletion.construct(**payload)).error_kind == kind
+
+
+def test_another_transport_can_take_the_place_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Recorded:
+        async def chat(self, body: Mapping[str, Any], key: str | None) -> Completion:
+            message = {"role": "assistant", "content": json.dumps({"label": body["model"]})}
+            choice = {"index": 0, "message": message, "finish_reason": "stop"}
+            return Completion(ChatCompletion.construct(choices=[choice], model="m"), {})
+
+    class Gateway:
+        async def chat(self, body: Mapping[str, Any], key: str | None) -> Completion:
+            error = {"error": {"code": 429, "message": f"slow down, {key}"}}
+            return Completion(ChatCompletion.construct(**error), {})
+
+    monkeypatch.setenv(KEY_NAME, KEY)
+    settings = LlmSettings(teacher="openai", model="m", api_key_env=KEY_NAME)
+    good = asyncio.run(OpenAITeacher(settings, Recorded()).complete(request_about("x", settings)))
+    assert (good.status, good.text) == ("ok", '{"label": "m"}')
+    limited = asyncio.run(OpenAITeacher(settings, Gateway()).complete(request_about("x", settings)))
+    assert limited.error_kind == ErrorKind.RATE_LIMITED and KEY not in str(limited.error)

@@ -1,0 +1,146 @@
+"""Sending over real HTTP: the end state of every fault, kills, secrets, and Spark itself."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyspark.sql import SparkSession
+
+from tests.fake_server.client import FakeServer
+from tests.udfs.llm.support import (
+    KEY,
+    KEY_NAME,
+    in_batches,
+    outcomes,
+    request_rows,
+    settings_for,
+    spooled,
+)
+from udfs.llm.outcome import OUTCOME_DDL
+from udfs.llm.retry import RetryPolicy
+from udfs.llm.sender import send
+from udfs.settings import LlmSettings
+
+AT_ONCE = RetryPolicy(first_wait=0.01, longest_wait=1.0)
+REPOSITORY = Path(__file__).parents[3]
+# fault of the first try or of every try -> status, kind, calls the server sees
+END_STATES = {
+    "[[fault:rate_limited*3]]": ("ok", None, 4),
+    "[[fault:rate_limited_bare]]": ("passing", "rate_limited", 4),
+    "[[fault:rate_limited_date*1]]": ("passing", "rate_limited", 1),  # asks for more than the longest wait
+    "[[fault:server_500*2]]": ("ok", None, 3),
+    "[[fault:server_502]]": ("passing", "server", 3),
+    "[[fault:server_503*1]]": ("ok", None, 2),
+    "[[fault:server_504*1]]": ("ok", None, 2),
+    "[[fault:bad_body*1]]": ("ok", None, 2),
+    "[[fault:disconnect*1]]": ("ok", None, 2),
+    "[[fault:reset]]": ("passing", "connection", 3),
+    "[[fault:slow]]": ("passing", "timeout", 2),
+    "[[fault:length]]": ("lasting", "length", 1),
+    "[[fault:content_filter]]": ("lasting", "content_filter", 1),
+    "[[fault:refusal]]": ("lasting", "refusal", 1),
+    "[[fault:empty_choices]]": ("lasting", "empty", 1),
+    "[[fault:empty_text]]": ("lasting", "empty", 1),
+    "[[fault:tool_call]]": ("lasting", "tool_call", 1),
+    "[[fault:context_too_long]]": ("lasting", "context_too_long", 1),
+    "[[fault:bad_schema]]": ("ok", None, 2),  # the correction turn
+    "[[fault:never_schema]]": ("lasting", "bad_json", 2),
+    "nothing wrong": ("ok", None, 1),
+}
+
+
+@pytest.mark.parametrize("text", END_STATES)
+def test_end_state_of_every_fault(server: FakeServer, settings: LlmSettings, tmp_path: Path, text: str) -> None:
+    impatient = settings.model_copy(update={"timeout_s": 0.5})
+    before = len(server.requests())
+    run = send(impatient, str(tmp_path), "stage", f"ends-{tmp_path.name}", policy=AT_ONCE)
+    ((_, row),) = outcomes(run(iter([request_rows([f"{text} {tmp_path}"], impatient)]))).items()
+    expected_status, expected_kind, calls = END_STATES[text]
+    assert (row["status"], row["error_kind"]) == (expected_status, expected_kind)
+    assert len(server.requests()) - before == calls
+
+
+def test_key_is_in_no_spool_outcome_or_request(
+    settings: LlmSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = request_rows(["a", "b"], settings)
+    run = send(settings, str(tmp_path), "stage", "secrets")
+    good = outcomes(run(iter([rows])))
+    monkeypatch.setenv(KEY_NAME, f"{KEY}-but-wrong")
+    fatal = outcomes(send(settings, str(tmp_path), "stage2", "secrets")(iter([rows])))
+    assert {row["status"] for row in good.values()} == {"ok"}
+    assert {row["status"] for row in fatal.values()} == {"fatal"}
+    everything = repr(good) + repr(fatal) + repr(rows.to_pylist())
+    everything += "".join(file.read_text() for file in tmp_path.rglob("*.jsonl"))
+    assert KEY not in everything and "***" in everything
+
+
+def test_killed_sender_pays_again_only_for_calls_in_flight(tmp_path: Path) -> None:
+    program = textwrap.dedent(
+        f"""
+        import sys
+        from tests.udfs.llm.support import request_rows, in_batches
+        from udfs.llm.sender import send
+        from udfs.settings import LlmSettings
+        settings = LlmSettings.model_validate_json(sys.argv[1])
+        rows = request_rows([str(number) for number in range(400)], settings)
+        for _ in send(settings, {str(tmp_path)!r}, "stage", "killed")(iter(in_batches(rows, 16))):
+            pass
+        """
+    )
+    with FakeServer(lifetime=120, latency=0.05, slow_share=0.1) as server:
+        settings = settings_for(server, api_key_env="", concurrency=16)
+        process = subprocess.Popen([sys.executable, "-c", program, settings.model_dump_json()], cwd=REPOSITORY)
+        while len(spooled(str(tmp_path))) < 60 and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kept = len(spooled(str(tmp_path)))
+        answered = sum(entry["answered"] for entry in server.requests())
+        assert 60 <= kept < 400
+        rows = request_rows([str(number) for number in range(400)], settings)
+        found = outcomes(send(settings, str(tmp_path), "stage", "killed")(iter(in_batches(rows, 16))))
+        log = server.requests()
+    assert len(found) == 400 and {row["status"] for row in found.values()} == {"ok"}
+    twice = [count for count in Counter(e["hash"] for e in log if e["answered"]).values() if count > 1]
+    assert len(twice) <= answered - kept <= 16 and max(twice, default=2) == 2
+    keys = [row["key"] for row in spooled(str(tmp_path))]
+    assert len(keys) == len(set(keys)) == 400
+
+
+def test_drawn_faults_end_as_drawn(tmp_path: Path) -> None:
+    rates = {"server_500": 0.15, "disconnect": 0.1, "refusal": 0.1, "bad_schema": 0.1}
+    with FakeServer(lifetime=60, faults=rates, seed=5) as server:
+        settings = settings_for(server, api_key_env="", concurrency=16)
+        rows = request_rows([str(number) for number in range(200)], settings)
+        run = send(settings, str(tmp_path), "stage", "drawn", policy=AT_ONCE)
+        found = outcomes(run(iter(in_batches(rows, 50))))
+        log = server.requests()
+    statuses = Counter((row["status"], row["error_kind"]) for row in found.values())
+    refused = sum(entry["fault"] == "refusal" for entry in log)
+    assert set(statuses) == {("ok", None), ("lasting", "refusal")}
+    assert statuses["lasting", "refusal"] == refused > 5
+    assert sum(entry["fault"] == "server_500" for entry in log) > 10
+
+
+@pytest.mark.spark
+def test_sending_in_spark(spark: SparkSession, tmp_path: Path) -> None:
+    with FakeServer(lifetime=120, latency=0.02) as open_server:
+        settings = settings_for(open_server, api_key_env="", concurrency=8)
+        rows = request_rows([f"{n} [[fault:server_500*1]]" for n in range(60)], settings)
+        frame = spark.createDataFrame(pa.Table.from_batches([rows])).repartition(2)
+        sent = frame.mapInArrow(send(settings, str(tmp_path), "stage", "spark", policy=AT_ONCE), OUTCOME_DDL)
+        found = sent.collect()
+        log = open_server.requests()
+    assert sorted(row["key"] for row in found) == sorted(rows.column("key").to_pylist())
+    assert {row["status"] for row in found} == {"ok"}
+    assert len(log) == 120 and len(spooled(str(tmp_path))) == 60
+    assert len({file.name for file in (tmp_path / "stage").iterdir()}) == 2

@@ -1,0 +1,136 @@
+"""Globs, folders and files become a list, and everything wrong with them is said at once."""
+
+from __future__ import annotations
+
+import hashlib
+import copy
+from pathlib import Path
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from udfs.readers import InputFaults, SourceFile, UnreadableInput, detect_format, hash_file, list_inputs, read_file
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("{}")
+
+
+def names(root: Path, *entries: str, kind: str = "documents") -> list[str]:
+    return [
+        str(Path(file.path).relative_to(root)) for file in list_inputs([str(root / entry) for entry in entries], kind)
+    ]
+
+
+def test_a_folder_gives_its_readable_files_sorted(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "b/z.txt",
+        "b/a.md",
+        "a.jsonl",
+        "picture.png",
+        "_SUCCESS",
+        ".hidden.txt",
+        "_tmp/x.jsonl",
+        "b/.x.txt.crc",
+    )
+    assert names(tmp_path, "") == ["a.jsonl", "b/a.md", "b/z.txt"]
+    with pytest.raises(InputFaults, match="holds no file"):
+        names(tmp_path, "b", kind="conversations")
+
+
+def test_files_are_listed_once_with_size_and_format(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jsonl", "b.JSONL.ZST", "c.ndjson.gz", "d[1].md")
+    found = list_inputs([str(tmp_path / "*"), str(tmp_path / "a.jsonl"), str(tmp_path / "d[1].md")], "documents")
+    assert [file.format for file in found] == ["jsonl", "jsonl.zst", "jsonl.gz", "text"]
+    assert [file.size for file in found] == [2, 2, 2, 2]
+    assert all(file.mtime_ns > 10**18 and file.kind == "documents" for file in found)
+
+
+def test_globs_descend_and_pass_over_markers(tmp_path: Path) -> None:
+    touch(tmp_path, "x/1.jsonl", "x/y/2.jsonl", "x/_committed.jsonl")
+    assert names(tmp_path, "**/*.jsonl") == ["x/1.jsonl", "x/y/2.jsonl"]
+    assert names(tmp_path, "x/*") == ["x/1.jsonl", "x/y/2.jsonl"]
+
+
+def test_folders_called_like_files(tmp_path: Path) -> None:
+    touch(tmp_path, "written_by_spark.jsonl/part-0.jsonl", "written_by_spark.jsonl/_SUCCESS")
+    (tmp_path / "empty.jsonl").mkdir()
+    assert names(tmp_path, "*.jsonl") == ["empty.jsonl", "written_by_spark.jsonl/part-0.jsonl"]
+    assert names(tmp_path, "") == ["empty.jsonl", "written_by_spark.jsonl/part-0.jsonl"]
+
+
+def test_all_faults_at_once(tmp_path: Path) -> None:
+    touch(tmp_path, "notes.docx", "LICENSE")
+    (tmp_path / "empty").mkdir()
+    pq.write_table(pa.table({"body": ["x"], "n": [1]}), tmp_path / "other.parquet")
+    entries = ["missing.jsonl", "*.csv", "notes.docx", "LICENSE", "empty", "other.parquet"]
+    with pytest.raises(InputFaults) as caught:
+        list_inputs([*(str(tmp_path / entry) for entry in entries), "nosuch://bucket/x.jsonl"], "documents")
+    codes = [fault.code for fault in caught.value.faults]
+    assert codes == [
+        "missing",
+        "empty_glob",
+        "unknown_kind",
+        "unknown_kind",
+        "empty_folder",
+        "unknown_columns",
+        "unreachable",
+    ]
+    text = str(caught.value)
+    assert "body string, n int64" in text and "text string" in text and "notes.docx" in text
+    assert str(caught.value.faults[0]) == caught.value.faults[0].sentence
+    assert copy.copy(caught.value).faults == caught.value.faults  # it travels between processes
+
+
+def test_torn_and_empty_files_are_no_faults_of_the_settings(tmp_path: Path) -> None:
+    for name in ("a.parquet", "b.jsonl.zst", "c.json"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "torn.parquet").write_bytes(b"PAR1 and then nothing")
+    (tmp_path / "dangling.jsonl").symlink_to(tmp_path / "gone")
+    assert len(names(tmp_path, "*")) == 5
+
+
+def test_conversation_tables_of_other_columns_name_every_shape(tmp_path: Path) -> None:
+    turns = [[{"speaker": "a", "line": "b"}]]
+    pq.write_table(pa.table({"conversation": turns, "id": [1]}), tmp_path / "a.parquet")
+    with pytest.raises(UnreadableInput) as caught:
+        detect_format(str(tmp_path / "a.parquet"), "conversations")
+    for word in ("a.parquet", "speaker", "WildChat", "LMSYS-Chat", "ShareGPT", "conversation_hash", "from, value"):
+        assert word in str(caught.value)
+
+
+def test_text_is_no_conversation(tmp_path: Path) -> None:
+    touch(tmp_path, "a.md")
+    with pytest.raises(UnreadableInput, match="unknown kind"):
+        detect_format(str(tmp_path / "a.md"), "conversations")
+    with pytest.raises(ValueError, match="pictures"):
+        list_inputs([], "pictures")
+
+
+def test_remote_schemes_keep_their_names() -> None:
+    store = fsspec.filesystem("memory")
+    store.pipe("/bucket/in/a.jsonl", b'{"text": "far away"}\n')
+    store.pipe("/bucket/in/b.txt", b"also far")
+    found = list_inputs(["memory://bucket/in/*", "memory://bucket/in"], "documents")
+    assert [file.path for file in found] == ["memory://bucket/in/a.jsonl", "memory://bucket/in/b.txt"]
+    rows = [row for file in found for row in read_file(SourceFile("f", file.path, file.format), "documents")]
+    assert [row["text"] for row in rows] == ["far away", "also far"]
+    assert hash_file(found[1].path) == hashlib.sha256(b"also far").hexdigest()
+    assert [
+        row["reject_reason"] for row in read_file(SourceFile("f", "memory://bucket/no.jsonl", "jsonl"), "documents")
+    ] == ["file:missing"]
+
+
+def test_hashes_are_of_content_and_never_raise(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jsonl", "b.jsonl")
+    assert (
+        hash_file(str(tmp_path / "a.jsonl"))
+        == hash_file(str(tmp_path / "b.jsonl"))
+        == hashlib.sha256(b"{}").hexdigest()
+    )
+    assert hash_file(str(tmp_path)) != hash_file(str(tmp_path / "gone")) != hash_file(str(tmp_path / "gone2"))

@@ -1,0 +1,124 @@
+"""Faults at the border: whatever a server or the network does wrong becomes a kind of error and a sentence.
+
+It reads exceptions and reply bodies; what follows from a kind is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import openai
+from openai.types.chat import ChatCompletion
+
+from udfs.llm.teacher import ErrorKind, Reply, failed
+from udfs.llm.text import encodable
+
+LONGEST_ERROR = 500  # characters kept of an error: some servers send whole web pages
+# What looks like a key, ours or masked: OpenAI's form, a bearer header, credentials in an address.
+_SECRET = re.compile(r"\bsk-[A-Za-z0-9_\-*]{6,}|(?i:bearer)\s+\S+|(?<=://)[^/\s@]+@")
+_TOO_LONG = re.compile(
+    r"context.{0,20}length|maximum context|context window|too many tokens|prompt is too long"
+)
+_QUOTA_CODES = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded")
+_BY_STATUS = {
+    401: ErrorKind.AUTHENTICATION,
+    402: ErrorKind.QUOTA,
+    403: ErrorKind.AUTHENTICATION,
+    404: ErrorKind.NOT_FOUND,
+    408: ErrorKind.TIMEOUT,
+    409: ErrorKind.SERVER,
+    413: ErrorKind.CONTEXT_TOO_LONG,
+    425: ErrorKind.RATE_LIMITED,
+    429: ErrorKind.RATE_LIMITED,
+}
+
+
+def scrub(text: str, key: str | None) -> str:
+    """The text without the key, and without anything shaped like one; cut to LONGEST_ERROR characters."""
+    clean = text.replace(key, "***") if key else text
+    clean = " ".join(encodable(_SECRET.sub("***", clean)).split())
+    return clean if len(clean) <= LONGEST_ERROR else clean[: LONGEST_ERROR - 1] + "…"
+
+
+def of_exception(error: BaseException, key: str | None) -> Reply:
+    """The failed reply for anything raised while a call was made; a nameless fault is the server's."""
+    if isinstance(error, openai.APIStatusError):
+        return _of_status(error, key)
+    if isinstance(error, (openai.APITimeoutError, TimeoutError)):
+        return failed(ErrorKind.TIMEOUT, "no reply within the time-out")
+    if isinstance(error, openai.APIConnectionError):
+        cause = error.__cause__ or error
+        return failed(ErrorKind.CONNECTION, scrub(f"{type(cause).__name__}: {cause}", key))
+    if isinstance(error, OSError):
+        return failed(ErrorKind.CONNECTION, scrub(f"{type(error).__name__}: {error}", key))
+    if isinstance(error, ValueError):  # json.JSONDecodeError is one
+        return failed(ErrorKind.SERVER, scrub(f"the body of the reply cannot be read: {error}", key))
+    return failed(ErrorKind.SERVER, scrub(f"{type(error).__name__}: {error}", key))
+
+
+def _of_status(error: openai.APIStatusError, key: str | None) -> Reply:
+    """The failed reply for an HTTP status that is no success."""
+    status = error.status_code
+    code, message = _code_and_message(error.body)
+    kind = _kind(status, code, message or error.message)
+    sentence = scrub(f"HTTP {status}: {message or error.message}", key)
+    return failed(kind, sentence, retry_after=retry_after(error.response.headers))
+
+
+def of_error_body(completion: ChatCompletion, key: str | None) -> Reply | None:
+    """Some gateways send an error with status 200: the failed reply for it, or None."""
+    body = getattr(completion, "error", None)
+    if not isinstance(body, dict):
+        return None
+    code, message = _code_and_message(body)
+    status = int(code) if code.isdigit() else 500
+    return failed(_kind(status, code, message), scrub(f"error in the body: {message or body}", key))
+
+
+def _code_and_message(body: object) -> tuple[str, str]:
+    """The server's own code (or type) and message, as far as it sent them."""
+    inner: Any = body.get("error", body) if isinstance(body, dict) else None
+    if isinstance(inner, str):
+        return "", inner
+    if not isinstance(inner, dict):
+        return "", ""
+    return str(inner.get("code") or inner.get("type") or ""), str(inner.get("message") or "")
+
+
+def _kind(status: int, code: str, message: str) -> ErrorKind:
+    """Kind of a fault from its status, the server's code and, where codes differ, its words."""
+    words = message.lower()
+    if code in _QUOTA_CODES:
+        return ErrorKind.QUOTA
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if status >= 500:
+        return ErrorKind.SERVER
+    if code == "context_length_exceeded" or _TOO_LONG.search(words):
+        return ErrorKind.CONTEXT_TOO_LONG
+    if code in ("content_filter", "content_policy_violation"):
+        return ErrorKind.CONTENT_FILTER
+    if code == "model_not_found":
+        return ErrorKind.NOT_FOUND
+    return ErrorKind.BAD_REQUEST
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds the server asks to wait: `retry-after-ms`, or `retry-after` in seconds or as a date.
+
+    A date is read against the server's own `date` header, so no clocks have to agree.
+    """
+    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        try:
+            return max(0.0, float(headers.get(name, "")) / unit)
+        except ValueError:
+            continue
+    try:
+        until = parsedate_to_datetime(headers.get("retry-after", ""))
+        since = parsedate_to_datetime(headers.get("date", ""))
+    except (ValueError, TypeError):
+        return None
+    return max(0.0, (until - since).total_seconds())

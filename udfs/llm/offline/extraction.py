@@ -1,0 +1,284 @@
+"""Picks the passages that carry an operation: central, on the point, spread over the whole document.
+
+It ranks what the document offers and writes nothing itself; the same document and request give the same picks.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from udfs.llm.offline.choice import pick
+from udfs.llm.offline.keyterms import Term, key_terms, names, title_of
+from udfs.llm.offline.operations import FALLBACK, OPERATIONS, Operation
+from udfs.llm.offline.passages import Passage, passages
+from udfs.llm.offline.words import common_words, stem
+
+MIN_PASSAGES = 5  # fewer usable sentences do not make an answer
+_MIN_STRICT = 0.6  # of the wanted points must have the cue, else the others are let in
+_TOPIC_PLACES = 4
+_TOPIC_CHOICES = 7
+_TOO_COMMON = 0.3  # a term in more of the passages than this is the setting, not a topic
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of an answer: its label (may be empty), the group it belongs to, its sentences in order."""
+
+    label: str
+    group: str
+    passages: tuple[Passage, ...]
+    score: float
+
+
+@dataclass(frozen=True)
+class Source:
+    """A document as the extraction sees it."""
+
+    text: str
+    passages: tuple[Passage, ...]
+    terms: tuple[Term, ...]
+    title: str
+
+    @classmethod
+    def of(cls, text: str) -> Source:
+        """Read a document: its usable sentences, key terms and title."""
+        found = passages(text)
+        return cls(text, tuple(found), tuple(key_terms(found)), title_of(text))
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether there is enough in it to answer from."""
+        return len(self.passages) >= MIN_PASSAGES
+
+    @property
+    def has_speakers(self) -> bool:
+        """Whether it is a transcript."""
+        return 2 * sum(bool(passage.speaker) for passage in self.passages) > len(self.passages)
+
+    @cached_property
+    def centrality(self) -> tuple[float, ...]:
+        """For each passage how much it shares with the rest, 0..1."""
+        common = common_words()
+        spread = Counter(word for passage in self.passages for word in passage.bag if word not in common)
+        weight = {word: math.log1p(times) for word, times in spread.items() if times > 1}
+        raw = [
+            sum(weight.get(word, 0.0) for word in passage.bag) / math.sqrt(len(passage.bag) + 6)
+            for passage in self.passages
+        ]
+        top = max(raw, default=0.0) or 1.0
+        return tuple(value / top for value in raw)
+
+    def topics(self) -> list[Term]:
+        """Terms that enough passages speak of, but not all of them; best first."""
+        most = max(_TOPIC_PLACES, int(_TOO_COMMON * len(self.passages)))
+        fitting = [term for term in self.terms if _TOPIC_PLACES <= len(term.places) <= most]
+        return fitting or [term for term in self.terms if len(term.places) >= 2]
+
+
+def choose_topic(source: Source, key: str, besides: Iterable[str] = ()) -> Term | None:
+    """One of the document's leading topics, by the key; None when it has none."""
+    taken = set(besides)
+    topics = [term for term in source.topics() if term.text not in taken][:_TOPIC_CHOICES]
+    return pick(topics, "topic", key) if topics else None
+
+
+def points(
+    source: Source, operation: Operation, count: int, key: str, topics: Sequence[Term] = (), wanted: Sequence[str] = ()
+) -> list[Point]:
+    """About `count` points for an operation, in the order they are to be read.
+
+    `topics` are the terms a topic or contrast is about; `wanted` are stems of the request, which lift the
+    sentences that share them. Falls back to a summary where the operation finds too little.
+    """
+    rank = _ranking(source, operation, frozenset(wanted))
+    if operation.mode == "topic" and topics:
+        return _about(source, topics[0], count, rank)
+    if operation.mode == "contrast" and len(topics) >= 2:
+        halves = [_about(source, topic, max(1, count // 2), rank, group=topic.text) for topic in topics[:2]]
+        if all(halves):
+            return [point for half in halves for point in half]
+    by_mode = {"groups": _grouped, "terms": _by_term, "names": _by_name, "parts": _by_part}
+    if operation.mode in by_mode:
+        found = by_mode[operation.mode](source, operation, count, rank)
+        if len(found) >= min(3, count):
+            return found
+    if operation.mode == "coverage":
+        return _covering(source, operation, count, rank)
+    return _covering(source, FALLBACK, count, _ranking(source, FALLBACK, frozenset(wanted)))
+
+
+Rank = Callable[[Passage], float]
+
+
+def _ranking(source: Source, operation: Operation, wanted: frozenset[str]) -> Rank:
+    """The worth of a passage for an operation: standing alone well, being central, having the cue."""
+    centrality = source.centrality
+
+    def rank(passage: Passage) -> float:
+        cue = operation.cue
+        has_cue = bool(cue.search(passage.text)) if cue is not None else False
+        asked = len(passage.bag & wanted) / (len(wanted) or 1)
+        return passage.quality * (0.25 + centrality[passage.index] + operation.weight * has_cue + 0.4 * asked)
+
+    return rank
+
+
+def _spread(candidates: Sequence[Passage], count: int, rank: Rank, avoid: Iterable[Passage] = ()) -> list[Passage]:
+    """The best passage of each of `count` equal stretches of text, without near repeats, in order."""
+    chosen: list[Passage] = []
+    shut_out = list(avoid)
+    for stretch in range(count):
+        inside = [p for p in candidates if stretch / count <= p.position < (stretch + 1) / count]
+        _take_best(inside, chosen, shut_out, rank)
+    while len(chosen) < count and _take_best(candidates, chosen, shut_out, rank):
+        pass
+    return sorted(chosen, key=lambda passage: passage.index)
+
+
+def _take_best(candidates: Sequence[Passage], chosen: list[Passage], avoid: Sequence[Passage], rank: Rank) -> bool:
+    """Add the best candidate that says something new; False when there is none."""
+    best: Passage | None = None
+    best_worth = 0.0
+    for candidate in candidates:
+        worth = rank(candidate)
+        if worth <= best_worth:
+            continue
+        worth *= 1.0 - max((_overlap(candidate, other) for other in (*chosen, *avoid)), default=0.0)
+        if worth > best_worth:
+            best, best_worth = candidate, worth
+    if best is None:
+        return False
+    chosen.append(best)
+    return True
+
+
+def _overlap(one: Passage, other: Passage) -> float:
+    """1 for the same passage, else how much of the shorter bag lies in the longer one, squared."""
+    if one.index == other.index:
+        return 1.0
+    shorter = min(len(one.bag), len(other.bag)) or 1
+    return float((len(one.bag & other.bag) / shorter) ** 2)
+
+
+def _covering(source: Source, operation: Operation, count: int, rank: Rank) -> list[Point]:
+    """Points from all over the text, cue sentences first where the operation insists on them."""
+    candidates: Sequence[Passage] = source.passages
+    if operation.strict and operation.cue is not None:
+        cue = operation.cue
+        with_cue = [passage for passage in candidates if cue.search(passage.text)]
+        candidates = with_cue if len(with_cue) >= max(3, _MIN_STRICT * count) else candidates
+    return _labelled(source, _spread(candidates, count, rank), rank)
+
+
+def _about(source: Source, topic: Term, count: int, rank: Rank, group: str = "") -> list[Point]:
+    """Points from the passages that speak of a topic."""
+    places = [source.passages[index] for index in sorted(topic.places)]
+    return _labelled(source, _spread(places, count, rank), rank, group, besides=topic.stems)
+
+
+def _grouped(source: Source, operation: Operation, count: int, rank: Rank) -> list[Point]:
+    """Points for each fixed group; the group's own cue must be there, and counts most."""
+    found: list[Point] = []
+    each = max(1, math.ceil(count / len(operation.groups)))
+    used: list[Passage] = []
+    for heading, cue in operation.groups:
+        fitting = [p for p in source.passages if cue.search(p.text)]
+        chosen = _spread(fitting, each, lambda p, cue=cue: rank(p) * (1 + len(cue.findall(p.text)) ** 0.5), used)  # type: ignore[misc]
+        used += chosen
+        found += _labelled(source, chosen, rank, heading)
+    return found if len({point.group for point in found}) == len(operation.groups) else []
+
+
+def _by_term(source: Source, operation: Operation, count: int, rank: Rank) -> list[Point]:
+    """One point for each leading term: the sentence that says most about it."""
+    return _for_terms(source, source.topics(), count, rank)
+
+
+def _by_name(source: Source, operation: Operation, count: int, rank: Rank) -> list[Point]:
+    """One point for each leading name, best where the sentence opens with it."""
+    return _for_terms(source, names(source.terms), count, rank)
+
+
+def _for_terms(source: Source, terms: Sequence[Term], count: int, rank: Rank) -> list[Point]:
+    """One or two sentences for each term, each sentence once."""
+    found: list[Point] = []
+    used: list[Passage] = []
+    for term in terms[:count]:
+        opening = re.compile(rf"(?i)\W*(?:the |an? )?{re.escape(term.text)}\b")
+        places = [source.passages[index] for index in sorted(term.places)]
+
+        def worth(passage: Passage, opening: re.Pattern[str] = opening) -> float:
+            return rank(passage) * (1.6 if opening.match(passage.text) else 1.0)
+
+        chosen: list[Passage] = []
+        if _take_best(places, chosen, used, worth):
+            used += chosen
+            found.append(Point(_capital(term.text), "", tuple(chosen), rank(chosen[0])))
+    return found
+
+
+def _by_part(source: Source, operation: Operation, count: int, rank: Rank) -> list[Point]:
+    """One point for each headed part of the text; without headings there are no parts."""
+    parts: dict[str, list[Passage]] = {}
+    for passage in source.passages:
+        if passage.heading:
+            parts.setdefault(passage.heading, []).append(passage)
+    large = sorted(parts, key=lambda heading: (-len(parts[heading]), heading))[: count + 2]
+    found: list[Point] = []
+    used: list[Passage] = []
+    for heading in sorted(large, key=lambda heading: parts[heading][0].index):
+        chosen: list[Passage] = []
+        if _take_best(parts[heading], chosen, used, rank):
+            used += chosen
+            found.append(Point(heading, "", tuple(chosen), rank(chosen[0])))
+    return found if len(found) >= 3 else []
+
+
+def _labelled(
+    source: Source, chosen: Sequence[Passage], rank: Rank, group: str = "", besides: Sequence[str] = ()
+) -> list[Point]:
+    """Points for passages; the label is the speaker, or the leading term no other label has yet."""
+    found = []
+    taken: set[str] = set(besides)
+    for passage in chosen:
+        label = passage.speaker
+        if not label:
+            term = next(
+                (t for t in source.terms if passage.index in t.places and not taken & set(t.stems)), None
+            )
+            label = _capital(term.text) if term else ""
+            taken |= set(term.stems) if term else set()
+        found.append(Point(label, group, (passage,), rank(passage)))
+    return found
+
+
+def with_following(source: Source, point: Point) -> Point:
+    """The point with the sentence that follows its last one, where that one leans on it."""
+    last = point.passages[-1]
+    if last.index + 1 >= len(source.passages):
+        return point
+    following = source.passages[last.index + 1]
+    leans = following.block == last.block and following.quality >= 0.4 and following.start - last.end <= 3
+    return Point(point.label, point.group, (*point.passages, following), point.score) if leans else point
+
+
+def operation_named(name: str) -> Operation:
+    """The operation of that name, or the fallback."""
+    return OPERATIONS.get(name, FALLBACK)
+
+
+def request_stems(text: str) -> list[str]:
+    """Stems of a request that are no everyday words: what it is about."""
+    common = common_words()
+    words = re.findall(r"[^\W\d_]{3,}", text.lower())
+    return [stem(word) for word in words if word not in common and stem(word) not in common]
+
+
+def _capital(text: str) -> str:
+    """The text with a capital first letter."""
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,70 @@
+"""Reduces a request to one short instruction without the pasted text.
+
+It selects sentences of the request; where there is none, it names the task instead.
+"""
+
+from __future__ import annotations
+
+import re
+
+from udfs.llm.offline.asking import Asking
+from udfs.llm.offline.genres import Genre
+from udfs.llm.offline.task_forms import TaskForm
+from udfs.llm.offline.words import NO_SPACE
+from udfs.text import sentences
+
+_MAX_WORDS = 60
+_MAX_CHARS = 420
+_SEARCHED_CHARS = 4_000
+_OPTION = re.compile(r"^\s*\(?[A-Ha-h][.)]\s+")
+_LIST_MARK = re.compile(r"^\s*(?:[-*•>#]+|\d{1,2}[.)]|question \d+\.?)\s*", re.IGNORECASE)
+_ASKS = re.compile(
+    r"(?i)^\W*(?:please |kindly |can you |could you |i want you to |i want |i need |help me |you are asked )|\bplease\b|[?？]|"
+    r"^\W*(?:summari[sz]e|write|explain|generate|create|translate|re-?write|list|find|extract|identify|highlight|describe|"
+    r"analy[sz]e|compare|review|give|provide|tell|make|answer|fix|improve|check|change|convert|add|modify|implement|"
+    r"solve|use|act|imagine|consider|design|develop|build|who|what|when|where|why|how|which|complete|show|calculate)\b|"
+    r"пожалуйста|напиши|доработай|добавь|найди|请|写|要求|hãy |tolong"
+)
+_CODE = re.compile(r"[{};]|</|=>|==|\w\(\)|https?://|^\s*(?:import|from|def|class|#include)\b")
+_CJK = re.compile(f"[{NO_SPACE}]")
+_ENDED = re.compile(r"[.!?。！？…:][\"'”’)]*$")
+_WH = re.compile(r"(?i)^(?:who|what|when|where|why|how|which|is|are|do|does|did|can|could|has|have)\b")
+_DETAIL = re.compile(r"\s*Details?:.*$", re.DOTALL)
+_REFERENCES = re.compile(r",? and you have to cite these papers:?.*$|\s+\d+\.\s+Title:.*$", re.DOTALL | re.IGNORECASE)
+
+
+def simplified(asking: Asking, task: TaskForm, genre: Genre) -> str:
+    """The request in at most 60 words, as one or two sentences that begin with a capital and end with a stop."""
+    chosen = _asking_sentences(asking.request) or _asking_sentences(asking.pasted[:_SEARCHED_CHARS])
+    if not chosen:
+        value = task.value.replace("the document", f"the {genre.noun}").replace("the text", f"the {genre.noun}")
+        chosen = value
+    text = " ".join(chosen.split()).strip(" \"'*_-–|")
+    if not text:
+        text = task.value
+    text = text[:1].upper() + text[1:]
+    if not _ENDED.search(text):
+        text += "?" if _WH.match(text) else "."
+    return text[:-1] + "." if text.endswith(":") else text
+
+
+def _asking_sentences(text: str) -> str:
+    """The sentence that asks, with the one after it where both are short; empty when none asks."""
+    lines = [line for line in text.splitlines() if line.strip() and not _OPTION.match(line) and not _CODE.search(line)]
+    body = _REFERENCES.sub(".", _DETAIL.sub("", "\n".join(_LIST_MARK.sub("", line) for line in lines)))
+    found = [body[start:end].strip() for start, end in sentences(body)]
+    asking = [index for index, sentence in enumerate(found) if _ASKS.search(sentence) and _is_short(sentence)]
+    if not asking:
+        return next((sentence for sentence in found if _is_short(sentence) and len(sentence) > 12), "")
+    first = asking[0]
+    following = " ".join(found[first : first + 2])
+    if first + 1 in asking and _is_short(following):
+        return following
+    return found[first]
+
+
+def _is_short(text: str) -> bool:
+    """Within the limits of a simplified instruction."""
+    if _CJK.search(text):
+        return len(text) <= _MAX_CHARS // 2
+    return len(text.split()) <= _MAX_WORDS and len(text) <= _MAX_CHARS

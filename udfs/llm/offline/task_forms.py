@@ -1,0 +1,94 @@
+"""The tasks people ask for: how each is recognised, what it becomes over several documents, how it is put.
+
+It is the vocabulary behind the graph's task nodes; it extracts nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from udfs.llm.offline.vocabulary import load
+from udfs.llm.offline.words import common_words, stem, tokens
+
+_LIKENESS = 0.5  # share of words a foreign value must have in common with a known one
+
+
+@dataclass(frozen=True)
+class TaskForm:
+    """One task: its value for single documents, `multi` for several, and sentences that ask for it."""
+
+    value: str
+    multi: str
+    patterns: tuple[re.Pattern[str], ...]
+    operation: str
+    intentions: tuple[str, ...]
+    single_core: tuple[str, ...]
+    multi_core: tuple[str, ...]
+
+
+@cache
+def task_forms() -> dict[str, TaskForm]:
+    """All tasks by value, the more specific ones first; the last one fits everything."""
+    return {
+        value: TaskForm(
+            value=value,
+            multi=entry["multi"],
+            patterns=tuple(re.compile(pattern, re.MULTILINE) for pattern in entry["patterns"]),
+            operation=entry["operation"],
+            intentions=tuple(entry["intentions"]),
+            single_core=tuple(entry["single_core"]),
+            multi_core=tuple(entry["multi_core"]),
+        )
+        for value, entry in load("tasks").items()
+    }
+
+
+def tasks_in(request: str) -> list[TaskForm]:
+    """The tasks whose patterns the request shows, most specific first; never empty."""
+    found = [
+        task for task in task_forms().values() if any(pattern.search(request) for pattern in task.patterns)
+    ]
+    return found[:-1] or found
+
+
+def task_of(value: str) -> TaskForm | None:
+    """The task a value stands for, single or rewritten, whatever its punctuation; the likest for other values.
+
+    None when no known task shares enough words with it.
+    """
+    wanted = _key(value)
+    by_key = _by_key()
+    if wanted in by_key:
+        return by_key[wanted]
+    words = _content(value)
+    best, best_share = None, _LIKENESS
+    for task in task_forms().values():
+        for known in (_content(task.value), _content(task.multi)):
+            share = len(words & known) / (len(words | known) or 1)
+            if share > best_share:
+                best, best_share = task, share
+    if best is None:
+        found = tasks_in(value)
+        return found[0] if found[0].value not in _CATCH_ALL else None
+    return best
+
+
+_CATCH_ALL = frozenset({"work with the document", "answer questions about the document", "extract specific facts"})
+
+
+@cache
+def _by_key() -> dict[str, TaskForm]:
+    """Tasks by the words of either of their values."""
+    return {_key(value): task for task in task_forms().values() for value in (task.value, task.multi)}
+
+
+def _key(value: str) -> str:
+    """A value's words alone."""
+    return " ".join(re.findall(r"\w+", value.lower()))
+
+
+def _content(value: str) -> frozenset[str]:
+    """Stems of a value's telling words."""
+    return frozenset(stem(token) for token in tokens(value) if token not in common_words() or len(token) > 5)

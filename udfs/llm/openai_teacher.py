@@ -1,0 +1,129 @@
+"""A teacher behind any OpenAI-compatible address: OpenAI, Azure, vLLM, Databricks serving, and the rest.
+
+It turns one request into one call and whatever comes back into a Reply; it does not retry, wait or count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import replace
+from time import monotonic
+from typing import Any
+
+from openai.types.chat import ChatCompletion
+
+from udfs.llm.faults import of_error_body, of_exception, scrub
+from udfs.llm.teacher import ErrorKind, Reply, Request, failed
+from udfs.llm.text import encodable
+from udfs.llm.transport import SdkTransport, Transport
+from udfs.settings import LlmSettings
+
+
+def wire_body(request: Request) -> dict[str, Any]:
+    """The JSON body of a request.
+
+    `extra_body` goes in as it is and wins over ours; with `max_completion_tokens` in it, the older
+    `max_tokens` is left out, because newer models refuse to see both.
+    """
+    parameters = dict(request.parameters)
+    mode = parameters.pop("json_mode", "schema")
+    extra = parameters.pop("extra_body", {})
+    body: dict[str, Any] = {**parameters, "messages": list(request.messages)}
+    if mode == "schema":
+        named = {"name": request.task, "strict": True, "schema": dict(request.reply_schema)}
+        body["response_format"] = {"type": "json_schema", "json_schema": named}
+    elif mode == "object":
+        body["response_format"] = {"type": "json_object"}
+    if "max_completion_tokens" in extra:
+        del body["max_tokens"]
+    return {**body, **extra}
+
+
+class OpenAITeacher:
+    """Teacher over HTTP. The key is read from its environment variable at each call and kept nowhere.
+
+    An empty `api_key_env` means that the server wants no key. The transport is made on the first call, on the
+    loop that will use it; `transport` replaces it.
+    """
+
+    def __init__(self, settings: LlmSettings, transport: Transport | None = None) -> None:
+        self._settings = settings
+        self._transport = transport
+
+    async def complete(self, request: Request) -> Reply:
+        """Answer one request; see Teacher."""
+        name = self._settings.api_key_env
+        key = os.environ.get(name) if name else None
+        if name and not key:
+            return failed(
+                ErrorKind.AUTHENTICATION,
+                f"the environment variable {name} holds no key; set it where the job runs, "
+                "or set llm.api_key_env to an empty string for a server without keys",
+            )
+        start = monotonic()
+        reply = await self._call(request, key)
+        return _timed(reply, monotonic() - start)
+
+    async def _call(self, request: Request, key: str | None) -> Reply:
+        """One call; every exception becomes a failed reply."""
+        if self._transport is None:
+            settings = self._settings
+            self._transport = SdkTransport(settings.base_url, settings.timeout_s, settings.concurrency)
+        try:
+            # The client's own time-out is per read, so a server that drips would never meet it.
+            async with asyncio.timeout(self._settings.timeout_s):
+                completion = await self._transport.chat(wire_body(request), key)
+        except Exception as error:
+            return of_exception(error, key)
+        return of_error_body(completion.body, key) or read_completion(completion.body, key)
+
+
+def read_completion(body: ChatCompletion, key: str | None = None) -> Reply:
+    """The reply in a completion: its text, or the kind of failure that its shape tells."""
+    metered = _metered(body)
+    try:
+        if not body.choices:
+            return failed(ErrorKind.EMPTY, "the reply has no choices", **metered)
+        choice = body.choices[0]
+        message, metered["finish_reason"] = choice.message, choice.finish_reason
+        text = message.content
+    except (AttributeError, TypeError, IndexError, KeyError) as error:
+        return failed(ErrorKind.SERVER, scrub(f"the reply has an unknown shape: {error}", key), **metered)
+    if choice.finish_reason == "content_filter":
+        return failed(ErrorKind.CONTENT_FILTER, "the provider's filter stopped the reply", **metered)
+    if getattr(message, "refusal", None):
+        return failed(ErrorKind.REFUSAL, scrub(f"the model refused: {message.refusal}", key), **metered)
+    if choice.finish_reason == "length":
+        return failed(ErrorKind.LENGTH, "the reply was cut off at max_tokens", text=_text(text), **metered)
+    if not isinstance(text, str) or not text.strip():
+        if getattr(message, "tool_calls", None):
+            return failed(ErrorKind.TOOL_CALL, "the model called a tool instead of answering", **metered)
+        return failed(ErrorKind.EMPTY, "the reply has no text", **metered)
+    return Reply("ok", text=encodable(text), **metered)
+
+
+def _text(text: object) -> str | None:
+    return encodable(text) if isinstance(text, str) else None
+
+
+def _metered(body: ChatCompletion) -> dict[str, Any]:
+    """Model and tokens as the server reported them; None where it did not."""
+    usage = getattr(body, "usage", None)
+    details = getattr(usage, "prompt_tokens_details", None)
+    model = getattr(body, "model", None)
+    return {
+        "model": model if isinstance(model, str) else None,
+        "tokens_in": _count(usage, "prompt_tokens"),
+        "tokens_out": _count(usage, "completion_tokens"),
+        "tokens_cached": _count(details, "cached_tokens"),
+    }
+
+
+def _count(holder: object, name: str) -> int | None:
+    value = getattr(holder, name, None)
+    return value if isinstance(value, int) else None
+
+
+def _timed(reply: Reply, seconds: float) -> Reply:
+    return replace(reply, seconds=round(seconds, 6))

@@ -1,0 +1,203 @@
+"""Requests: a task's prompt file and variables become messages, and messages become a keyed row.
+
+Variables are only ever data: they are put inside fences as they are and never rendered as templates. Who
+answers a request, and whether it was answered before, is not known here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import pyarrow as pa
+from jinja2 import StrictUndefined, TemplateNotFound
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from udfs.llm.schemas import json_schema
+from udfs.llm.tasks import TASKS, Task, task_named
+from udfs.llm.teacher import Message, Request
+from udfs.llm.text import canonical_json, encodable, fence
+from udfs.settings import LlmSettings
+
+REQUEST_DDL = (
+    "key string, input_id string, document string, task string, variables string, "
+    "messages array<struct<role:string,content:string>>, parameters string, prompt_sha string"
+)
+REQUEST_SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("input_id", pa.string()),
+        ("document", pa.string()),
+        ("task", pa.string()),
+        ("variables", pa.string()),
+        ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
+        ("parameters", pa.string()),
+        ("prompt_sha", pa.string()),
+    ]
+)
+
+Batches = Iterator[pa.RecordBatch]
+
+
+class PromptError(ValueError):
+    """A task was given other variables than its prompt names: a fault of the caller, not of a row."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Messages of one request and the hash of the prompt text that made them."""
+
+    messages: tuple[Message, ...]
+    prompt_sha: str
+
+
+def _prompt_text(name: str) -> str:
+    """Text of one prompt file; also found when the package runs from a zip."""
+    file = resources.files("udfs.llm").joinpath("prompts", name)
+    if not file.is_file():
+        raise TemplateNotFound(name)
+    return file.read_text(encoding="utf-8")
+
+
+def _as_json(value: Any) -> str:
+    """JSON for people and models to read: one element of a list per line, letters as they are."""
+    if isinstance(value, list):
+        return "\n".join(json.dumps(item, ensure_ascii=False, sort_keys=True) for item in value)
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+@cache
+def _environment() -> ImmutableSandboxedEnvironment:
+    """The one template environment; it renders prompt files only, never a variable."""
+    environment = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals["fence"] = fence
+    environment.filters["as_json"] = _as_json
+    return environment
+
+
+@cache
+def prompt_sha(task_name: str) -> str:
+    """sha256 of a task's prompt file: part of the recipe of what it makes."""
+    return hashlib.sha256(_prompt_text(task_named(task_name).prompt_file).encode("utf-8")).hexdigest()
+
+
+def _block(prompt_file: str, block: str, variables: Mapping[str, Any]) -> str:
+    """One block of a prompt file with its variables."""
+    template = _template(prompt_file)
+    return encodable("".join(template.blocks[block](template.new_context(dict(variables))))).strip()
+
+
+@cache
+def _template(prompt_file: str) -> Any:
+    return _environment().from_string(_prompt_text(prompt_file))
+
+
+def _schema_note(task: Task) -> str:
+    """What a server without strict schemas has to be told in words."""
+    schema = json.dumps(json_schema(task.reply), ensure_ascii=False)
+    return f"Reply with one JSON object and nothing else. It must satisfy this JSON schema:\n{schema}"
+
+
+def render(task_name: str, variables: Mapping[str, Any], json_mode: str = "schema") -> Rendered:
+    """Messages for a task: one system and one user message.
+
+    In the modes "object" and "prompt" the schema is told in words: behind the document where the document
+    comes first, else among the fixed instructions, so that the shared prefix stays shared.
+    Raises PromptError when variables are missing or unknown.
+    """
+    task = task_named(task_name)
+    if set(variables) != task.variables:
+        missing, unknown = sorted(task.variables - set(variables)), sorted(set(variables) - task.variables)
+        raise PromptError(f"task {task_name!r}: variables missing {missing}, unknown {unknown}")
+    system = _block(task.prompt_file, "system", variables)
+    user = _block(task.prompt_file, "user", variables)
+    if json_mode != "schema":
+        note = _schema_note(task)
+        system, user = (system, f"{user}\n\n{note}") if task.document_first else (f"{system}\n\n{note}", user)
+    messages = (Message(role="system", content=system), Message(role="user", content=user))
+    return Rendered(messages, prompt_sha(task_name))
+
+
+def call_parameters(settings: LlmSettings) -> dict[str, Any]:
+    """What shapes a reply besides its messages; time-outs, concurrency and addresses do not."""
+    parameters: dict[str, Any] = {
+        "model": settings.model,
+        "temperature": settings.temperature,
+        "max_tokens": settings.max_tokens,
+        "json_mode": settings.json_mode,
+    }
+    if settings.seed is not None:
+        parameters["seed"] = settings.seed
+    if settings.extra_body:
+        parameters["extra_body"] = dict(settings.extra_body)
+    return parameters
+
+
+def request_key(
+    messages: Sequence[Message], parameters: Mapping[str, Any], schema: Mapping[str, Any]
+) -> str:
+    """sha256 of the canonical request: model and parameters, messages, reply schema."""
+    content = [{"role": message["role"], "content": message["content"]} for message in messages]
+    whole = canonical_json({"messages": content, "parameters": dict(parameters), "schema": dict(schema)})
+    return hashlib.sha256(whole.encode("ascii")).hexdigest()
+
+
+def make_request(task_name: str, variables: Mapping[str, Any], settings: LlmSettings) -> Request:
+    """One request, ready for a teacher; for callers on the driver that need no table."""
+    rendered = render(task_name, variables, settings.json_mode)
+    parameters = call_parameters(settings)
+    schema = json_schema(TASKS[task_name].reply)
+    key = request_key(rendered.messages, parameters, schema)
+    return Request(key, task_name, variables, rendered.messages, parameters, schema)
+
+
+def correction(request: Request, reply_text: str, problem: str) -> Request:
+    """The one further turn after a reply that does not fit its schema; it has a key of its own."""
+    user = _block("correction.j2", "user", {"problem": problem})
+    turns = (
+        Message(role="assistant", content=encodable(reply_text)),
+        Message(role="user", content=user),
+    )
+    messages = request.messages + turns
+    key = request_key(messages, request.parameters, request.reply_schema)
+    return Request(key, request.task, request.variables, messages, request.parameters, request.reply_schema)
+
+
+def build_requests(task_name: str, settings: LlmSettings) -> Callable[[Batches], Batches]:
+    """A function for `DataFrame.mapInArrow`: (input_id, document, variables JSON) to REQUEST_DDL rows."""
+    task_named(task_name)  # an unknown name fails on the driver
+
+    def run(batches: Batches) -> Batches:
+        parameters = canonical_json(call_parameters(settings))
+        for batch in batches:
+            columns = zip(
+                batch.column("input_id").to_pylist(),
+                batch.column("document").to_pylist(),
+                batch.column("variables").to_pylist(),
+                strict=True,
+            )
+            rows = []
+            for input_id, document, variables in columns:
+                request = make_request(task_name, json.loads(variables), settings)
+                rows.append(
+                    {
+                        "key": request.key,
+                        "input_id": input_id,
+                        "document": document,
+                        "task": task_name,
+                        "variables": variables,
+                        "messages": list(request.messages),
+                        "parameters": parameters,
+                        "prompt_sha": prompt_sha(task_name),
+                    }
+                )
+            yield pa.RecordBatch.from_pylist(rows, schema=REQUEST_SCHEMA)
+
+    return run

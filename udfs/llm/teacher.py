@@ -1,0 +1,109 @@
+"""What a teacher is: a request goes in, a reply comes out, and every fault is a kind, never an exception.
+
+It knows no provider and no transport; the kinds decide whether a row is rejected, deferred or stops the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal, Protocol, TypedDict
+
+Status = Literal["ok", "lasting", "passing", "fatal"]
+
+
+class Message(TypedDict):
+    """One chat message."""
+
+    role: str
+    content: str
+
+
+class ErrorKind(StrEnum):
+    """Everything that can go wrong with a call."""
+
+    # passing: the same request may succeed later, so its row is deferred
+    RATE_LIMITED = "rate_limited"
+    SERVER = "server"
+    TIMEOUT = "timeout"
+    CONNECTION = "connection"
+    BUDGET = "budget"
+    # lasting: the same request would fail again, so its row is rejected
+    CONTENT_FILTER = "content_filter"
+    REFUSAL = "refusal"
+    LENGTH = "length"
+    BAD_JSON = "bad_json"
+    EMPTY = "empty"
+    CONTEXT_TOO_LONG = "context_too_long"
+    TOOL_CALL = "tool_call"
+    BAD_REQUEST = "bad_request"
+    # fatal: no request can succeed until somebody acts, so sending stops
+    AUTHENTICATION = "authentication"
+    QUOTA = "quota"
+    NOT_FOUND = "not_found"
+
+
+PASSING = frozenset(
+    {ErrorKind.RATE_LIMITED, ErrorKind.SERVER, ErrorKind.TIMEOUT, ErrorKind.CONNECTION, ErrorKind.BUDGET}
+)
+FATAL = frozenset({ErrorKind.AUTHENTICATION, ErrorKind.QUOTA, ErrorKind.NOT_FOUND})
+LASTING = frozenset(ErrorKind) - PASSING - FATAL
+
+
+def status_of(kind: ErrorKind) -> Status:
+    """The status that a kind of error leads to."""
+    if kind in PASSING:
+        return "passing"
+    return "fatal" if kind in FATAL else "lasting"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call to make.
+
+    `task` and `variables` let a teacher that is no language model answer; `messages`, `parameters` (with
+    `model`, `temperature`, `max_tokens`, `json_mode`, …) and `reply_schema` are what goes over the wire and
+    what `key` is the hash of.
+    """
+
+    key: str
+    task: str
+    variables: Mapping[str, Any]
+    messages: tuple[Message, ...]
+    parameters: Mapping[str, Any]
+    reply_schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came of a call: text with status "ok", or a kind of error with a sentence.
+
+    Tokens are as the provider metered them, None where it did not; `seconds` is the wall time of the last
+    attempt; `retry_after` (seconds) is what the server asked for. A truncated reply keeps its text.
+    """
+
+    status: Status
+    text: str | None = None
+    error_kind: ErrorKind | None = None
+    error: str | None = None
+    model: str | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    tokens_cached: int | None = None
+    seconds: float = 0.0
+    finish_reason: str | None = None
+    retry_after: float | None = None
+
+
+def failed(kind: ErrorKind, error: str, **details: Any) -> Reply:
+    """A reply that failed; `details` are further fields of Reply."""
+    return Reply(status=status_of(kind), error_kind=kind, error=error, **details)
+
+
+class Teacher(Protocol):
+    """Anything that answers requests. It must not raise: what goes wrong comes back as a failed reply."""
+
+    async def complete(self, request: Request) -> Reply:
+        """Answer one request; may be awaited many times at once on one event loop."""
+        ...

@@ -1,0 +1,198 @@
+"""Lists the files behind the globs of the settings, and hashes their content.
+
+It reports everything that is wrong with them at once and reads no record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from fsspec import AbstractFileSystem
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from udfs.readers.errors import FileFault, InputFault, InputFaults, UnreadableInput
+from udfs.readers.formats import KINDS, detect_format, format_of, known_endings
+from udfs.readers.streams import READ_BYTES, is_local, open_bytes
+
+MAGIC = frozenset("*?[")
+HIDDEN = ("_", ".")  # markers and checksums that Spark and editors leave beside data
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """One file to be read."""
+
+    path: str  # absolute, or with its scheme
+    size: int
+    mtime_ns: int
+    kind: str
+    format: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """A path with what its file system says of it."""
+
+    path: str
+    info: dict[str, Any]
+
+    @property
+    def is_folder(self) -> bool:
+        return self.info.get("type") == "directory"
+
+
+def list_inputs(globs: Sequence[str], kind: str) -> list[InputFile]:
+    """The files of files, folders and globs (any fsspec scheme), once each, sorted by path.
+
+    A folder gives all readable files below it; only what is named outright or matched by a glob can be of an
+    unknown kind. Raises InputFaults with every missing path, empty glob or folder, file of an unknown kind and
+    parquet file of other columns; ValueError for an unknown kind of input.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"There are inputs of kind {' and '.join(KINDS)}, not {kind!r}.")
+    faults: list[InputFault] = []
+    files: dict[str, InputFile] = {}
+    for entry in globs:
+        try:
+            for found in matches(entry, kind):
+                if found.path not in files:
+                    add_file(files, found, kind, faults)
+        except InputFaults as error:
+            faults.extend(error.faults)
+    if faults:
+        raise InputFaults(list(dict.fromkeys(faults)))
+    return [files[path] for path in sorted(files)]
+
+
+def add_file(files: dict[str, InputFile], found: Found, kind: str, faults: list[InputFault]) -> None:
+    try:
+        files[found.path] = input_file(found, kind)
+    except UnreadableInput as error:
+        code = "unknown_kind" if format_of(found.path, kind) is None else "unknown_columns"
+        faults.append(InputFault(found.path, code, str(error)))
+
+
+def matches(entry: str, kind: str) -> list[Found]:
+    """What one entry of the settings stands for. Raises InputFaults with one fault when that is nothing."""
+    try:
+        files, pattern = url_to_fs(os.path.expanduser(entry))  # noqa: PTH111 (a URL is not a Path)
+        found = literal(files, pattern) or globbed(files, pattern)
+        outcome = [full for item in found for full in unfolded(files, item, kind)]
+    except Exception as error:  # the clients of remote stores have errors of their own
+        raise fault(entry, "unreachable", f"{entry} cannot be listed: {type(error).__name__}: {error}.") from error
+    if outcome:
+        name = url_maker(files, entry, pattern)
+        return [Found(name(item.path), item.info) for item in outcome]
+    if found:
+        text = f"{entry} holds no file that can be read as {kind} ({known_endings(kind)})."
+        raise fault(entry, "empty_folder", text)
+    if MAGIC.intersection(entry):
+        raise fault(entry, "empty_glob", f"{entry} matches no file. Check the path, or drop it from inputs.{kind}.")
+    raise fault(entry, "missing", f"{entry} does not exist. Check the path, or drop it from inputs.{kind}.")
+
+
+def fault(entry: str, code: str, sentence: str) -> InputFaults:
+    return InputFaults([InputFault(entry, code, sentence)])
+
+
+def literal(files: AbstractFileSystem, path: str) -> list[Found]:
+    """The path itself when it exists, even if it has brackets in its name."""
+    try:
+        return [Found(path, dict(files.info(path)))]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def globbed(files: AbstractFileSystem, pattern: str) -> list[Found]:
+    if not MAGIC.intersection(pattern):
+        return []
+    hidden_asked = pattern.rsplit("/", 1)[-1].startswith(HIDDEN)
+    return [
+        Found(path, dict(info))
+        for path, info in sorted(files.glob(pattern, detail=True).items())
+        if hidden_asked or not path.rsplit("/", 1)[-1].startswith(HIDDEN)
+    ]
+
+
+def unfolded(files: AbstractFileSystem, item: Found, kind: str) -> Iterator[Found]:
+    """A file as it is, a folder as its readable files.
+
+    An empty folder called like a file stays: its row will say `file:not_a_file`.
+    """
+    if not item.is_folder:
+        yield item
+        return
+    below = files.find(item.path, withdirs=True, detail=True)
+    inner = [Found(path, dict(info)) for path, info in sorted(below.items()) if path != item.path]
+    readable = [each for each in inner if readable_below(item, each, inner, kind)]
+    yield from readable
+    if not readable and format_of(item.path, kind):
+        yield item
+
+
+def readable_below(folder: Found, item: Found, inner: Sequence[Found], kind: str) -> bool:
+    """Whether a path in a folder is data: its ending is known and no part of it is hidden."""
+    parts = item.path[len(folder.path) :].strip("/").split("/")
+    if format_of(item.path, kind) is None or any(part.startswith(HIDDEN) for part in parts):
+        return False
+    return not (item.is_folder and any(each.path.startswith(item.path + "/") for each in inner))
+
+
+def url_maker(files: AbstractFileSystem, entry: str, pattern: str) -> Callable[[str], str]:
+    """A function from a path inside the file system to the name that opens it anywhere.
+
+    Accounts and hosts stand in the entry only, so its head is kept rather than rebuilt from the scheme.
+    """
+    if isinstance(files, LocalFileSystem):
+        return lambda path: path
+    shared = 0
+    while shared < min(len(entry), len(pattern)) and entry[-shared - 1] == pattern[-shared - 1]:
+        shared += 1
+    head, inside = entry[: len(entry) - shared], len(pattern) - shared
+    return lambda path: head + path[inside:]
+
+
+def input_file(found: Found, kind: str) -> InputFile:
+    """The file with its format. Raises UnreadableInput."""
+    size, mtime_ns = int(found.info.get("size") or 0), remote_mtime(found.info)
+    if is_local(found.path):
+        try:
+            status = Path(found.path).stat()
+            size, mtime_ns = status.st_size, status.st_mtime_ns
+        except OSError:  # a dangling link: its row will say so
+            size, mtime_ns = 0, 0
+    return InputFile(found.path, size, mtime_ns, kind, detect_format(found.path, kind))
+
+
+def remote_mtime(info: dict[str, Any]) -> int:
+    """Nanoseconds since the epoch where a store says when a file was written, else 0."""
+    for key in ("mtime", "LastModified", "last_modified", "updated", "modified", "created"):
+        value = info.get(key)
+        if isinstance(value, datetime):
+            return int(value.timestamp()) * 1_000_000_000 + value.microsecond * 1_000
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return int(value * 1_000_000_000)
+    return 0
+
+
+def hash_file(path: str) -> str:
+    """sha256 of the content, hex, read in pieces.
+
+    What cannot be read hashes to its reason and path, so that it is listed once and named by the reader.
+    """
+    digest = hashlib.sha256()
+    try:
+        with open_bytes(path) as handle:
+            while piece := handle.read(READ_BYTES):
+                digest.update(piece)
+    except (FileFault, OSError) as error:
+        reason = error.reason if isinstance(error, FileFault) else "unreadable"
+        return hashlib.sha256(f"{reason}:{path}".encode("utf-8", "surrogatepass")).hexdigest()
+    return digest.hexdigest()

@@ -1,0 +1,122 @@
+"""Settings of the functions that run on executors.
+
+Only types and defaults live here: no file is read and no environment variable is looked at.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A frozen group of settings; an unknown key is an error, never a silent typo."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class TokenizerSettings(Section):
+    """Which tokenizer counts, and which engine does the counting."""
+
+    name: str = "embedded"  # "embedded", a Hugging Face id, or a folder / tokenizer.json path
+    revision: str = "main"
+    engine: Literal["auto", "fastokens", "kitoken", "tiktoken", "hf"] = "auto"
+    parity_documents: Positive = 64  # texts on which a fast engine must equal the reference
+
+
+class FilterSettings(Section):
+    """Length and hygiene rules for conversations and documents (WildLong, section 3)."""
+
+    count: Literal["conversation", "user_turn"] = "conversation"
+    min_conversation_tokens: Positive = 2_000  # kept when strictly longer
+    min_document_tokens: Positive = 2_000
+    max_document_tokens: Positive = 30_000
+    max_pair_document_tokens: Positive = 20_000
+    languages: tuple[str, ...] = ()  # ISO 639-1 codes or English names; empty keeps all
+    drop_toxic: bool = True
+    drop_redacted: bool = False
+    near_duplicates: bool = True
+
+
+class MinhashSettings(Section):
+    """MinHash-LSH for near duplicates: word shingles, banded signatures."""
+
+    permutations: Positive = 128
+    bands: Positive = 16
+    shingle_words: Positive = 5
+    threshold: Share = 0.8
+    seed: Count = 1
+
+
+class MetaSettings(Section):
+    """How much of a text the teacher is shown when it describes or labels it (characters)."""
+
+    user_chars: Positive = 24_000
+    assistant_chars: Positive = 8_000
+    label_chars: Positive = 12_000
+
+
+class EmbedderSettings(Section):
+    """Text encoder: mean of the last hidden state over evenly spaced chunks."""
+
+    name: str = "embedded"  # "embedded" is MiniLM-L6 from an installed package
+    revision: str = "main"
+    chunks: Positive = 4
+    chunk_tokens: Positive = 256
+    batch_tokens: Positive = 16_384
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16"] = "float32"
+
+
+class TypeSettings(Section):
+    """Document types: K-Means over the free-form types, named by the teacher."""
+
+    k: Positive = 10
+    seed: Count = 7
+    max_fit_rows: Positive = 100_000
+    examples_per_cluster: Positive = 12
+    drift_similarity: Share = 0.35  # below it a new conversation counts as drifted
+
+
+class ClassifierSettings(Section):
+    """Random forest over document vectors, trained on teacher labels."""
+
+    labels: Positive = 20_000  # documents the teacher annotates, at most
+    trees: Positive = 200
+    max_depth: Positive = 24
+    held_out: Share = 0.2
+    floor: Share = 0.90  # below it, with at least `floor_rows` held-out rows, the run stops
+    floor_rows: Positive = 200
+    seed: Count = 11
+
+
+class EvidenceSettings(Section):
+    """How quotes are located and when an answer counts as grounded."""
+
+    min_quote_chars: Positive = 20
+    fuzzy_ratio: Share = 0.92  # similarity a near-verbatim quote needs
+    min_grounded_share: Share = 0.5  # answer sentences with evidence
+    min_document_share: Share = 0.2  # each document's share of evidence in a pair
+
+
+class LlmSettings(Section):
+    """The teacher, and how it is called."""
+
+    teacher: Literal["offline", "openai"] = "offline"
+    base_url: str = "https://api.openai.com/v1"
+    model: str = "offline-extractive-1"
+    api_key_env: str = "OPENAI_API_KEY"  # the variable's name, never the key
+    temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 0.7
+    max_tokens: Positive = 4_096
+    context_tokens: Positive = 128_000  # prompt + reply must fit
+    seed: Count | None = None
+    json_mode: Literal["schema", "object", "prompt"] = "schema"
+    concurrency: Positive = 32  # calls in flight per Spark task
+    timeout_s: Annotated[float, Field(gt=0)] = 300.0
+    extra_body: dict[str, str | int | float | bool] = Field(default_factory=dict)
