@@ -16,7 +16,9 @@ from pathlib import Path
 try:
     from jobs.runtime.health import Finding, full, quick
 except ModuleNotFoundError as error:
-    sys.exit(f"doctor: {sys.executable} does not have {error.name}. Run `make setup`, then .venv/bin/python jobs/doctor.py")
+    sys.exit(
+        f"doctor: {sys.executable} does not have {error.name}. Run `make setup`, then .venv/bin/python jobs/doctor.py"
+    )
 
 SIGNS = {"good": "ok", "note": "note", "bad": "MEND"}
 

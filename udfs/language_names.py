@@ -30,14 +30,15 @@ rm Romansh, Rhaeto Romance | rn Rundi, Kirundi | ro Romanian, Moldavian | ru Rus
 sa Sanskrit | sc Sardinian | sd Sindhi | se Northern Sami | sg Sango | sh Serbo-Croatian | si Sinhala, Sinhalese
 sk Slovak | sl Slovenian | sm Samoan | sn Shona | so Somali | sq Albanian | sr Serbian | ss Swati, Siswant
 st Southern Sotho, Sotho, Sesotho | su Sundanese | sv Swedish | sw Swahili | ta Tamil | te Telugu | tg Tajik
-th Thai | ti Tigrinya | tk Turkmen | tl Tagalog | tn Tswana | to Tonga, Tongan | tr Turkish | ts Tsonga
-tt Tatar | tw Twi | ty Tahitian | ug Uighur, Uyghur | uk Ukrainian | ur Urdu | uz Uzbek | ve Venda
+th Thai | ti Tigrinya | tk Turkmen | tl Tagalog, Standard Tagalog | tn Tswana | to Tonga, Tongan
+tr Turkish | ts Tsonga | tt Tatar | tw Twi | ty Tahitian | ug Uighur, Uyghur | uk Ukrainian | ur Urdu | uz Uzbek
+ve Venda
 vi Vietnamese | vo Volapuk, Volapük | wa Walloon | wo Wolof | xh Xhosa | yi Yiddish | yo Yoruba
 za Zhuang | zh Chinese, Mandarin, Simplified Chinese, Traditional Chinese, ChineseT, Mandarin Chinese | zu Zulu
 ceb Cebuano | chr Cherokee | fil Filipino | haw Hawaiian | hmn Hmong | jbo Lojban | kha Khasi
 lif Limbu | mfe Mauritian Creole | nso Pedi, Northern Sotho | sco Scots | syr Syriac
 tlh Klingon | war Waray, Waray Philippines
-yue Cantonese | ckb Sorani | tgl Standard Tagalog
+yue Cantonese | ckb Sorani
 """
 
 # Bibliographic and terminological three-letter codes of languages that have a two-letter one.

@@ -22,15 +22,18 @@ WORD = re.compile(r"\w+(?:['’\-]\w+)*")
 WRAPPED = range(45, 131)  # lengths of lines that were broken to fit a page
 LOOK_BACK = 64  # characters before a full stop in which an abbreviation is looked for
 
-ABBREVIATION_LIST = (
-    "mr mrs ms dr prof sr jr st rev hon gen col capt lt sgt gov pres sen rep messrs mme mlle vs etc e.g "
-    "i.e eg ie cf al approx ca viz resp incl excl est ed eds vol vols no nos nr fig figs eq eqs sec secs "
-    "ch chap pp p para art tab ref refs app dept univ inst inc ltd co corp bros assn intl jan feb mar apr "
-    "jun jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri sat sun u.s u.k u.n e.u a.m p.m "
-    "b.c a.d ph.d m.d b.a m.a b.sc m.sc d.c bzw z.b d.h usw ggf evtl vgl bzgl p.ex sra sres ud uds av bd "
-    "blvd rd ft mt"
+# After these a capital letter does not begin a sentence …
+TITLES = (
+    "mr mrs ms mx dr prof rev hon gen col capt lt sgt maj gov pres sen rep messrs mme mlle st vs e.g i.e eg ie cf "
+    "al approx ca viz resp u.s u.k u.n e.u ph.d bzw z.b d.h usw ggf evtl vgl bzgl p.ex sra sres ud uds"
 )
-ABBREVIATIONS = frozenset(ABBREVIATION_LIST.split())
+# … and after these no figure does; before a word most of them are words themselves.
+BEFORE_FIGURES = (
+    "no nos nr fig figs eq eqs sec secs ch chap p pp para paras art arts tab ref refs vol vols ed eds app "
+    "jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri sat sun"
+)
+ABBREVIATIONS = frozenset(TITLES.split())
+FIGURE_ABBREVIATIONS = frozenset(BEFORE_FIGURES.split())
 
 
 def sentences(text: str) -> list[Span]:
@@ -106,6 +109,8 @@ def ends_sentence(text: str, start: int, stop: re.Match[str], end: int) -> bool:
         return False
     if len(word) == 1 and word.isalpha() and word.isupper() and following.isupper():
         return False
+    if word.lower() in FIGURE_ABBREVIATIONS:
+        return not following.isdigit()
     return word.lower() not in ABBREVIATIONS
 
 

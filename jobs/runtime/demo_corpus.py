@@ -7,10 +7,9 @@ and an extractive assistant. It is for a first look, not for training, and the f
 from __future__ import annotations
 
 import json
-import math
 from collections import defaultdict, deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -18,25 +17,45 @@ import zstandard
 
 from jobs.runtime.demo.digest import Digest
 from jobs.runtime.demo.environment import Source
+from jobs.runtime.demo.oddities import odd_conversations, odd_documents
 from jobs.runtime.demo.replies import reply
 from jobs.runtime.demo.requests import compose
 from jobs.runtime.demo.sources import CODE, KINDS
 from jobs.runtime.demo.texts import cut, fingerprint, paragraphs, to_ascii
-from jobs.runtime.demo.wildchat import MODEL, write_conversations
+from jobs.runtime.demo.wildchat import MODEL, Conversation, write_conversations
 
-DOCUMENTS, CONVERSATIONS = 13, 26  # of each kind
-LEAST = 10_500  # characters; more than 2,000 tokens of any kind of English text
-WIDEST_PASTE = 15_000
-# Kinds with little supply stay short; the others reach up to about 20,000 tokens.
-NARROW = {"changelog", "licence", "how_to_guide", "language_manual", "error_catalogue"}
-WIDEST = {"narrow": 15_000, "wide": 64_000}
-SENTENCES = 10  # an answer needs something to choose from
+# Characters that are more than 2,000 tokens: prose of few words has up to 5.2 characters a token, code about 4.
+LEAST = {
+    "licence": 10_400,
+    "service_guide": 11_500,
+    "changelog": 9_600,
+    "error_catalogue": 9_600,
+    "how_to_guide": 9_600,
+}
+USUAL_LEAST = 10_500
+# Kinds with little supply stay short and give fewer; the others reach up to about 20,000 tokens.
+NARROW = frozenset({"changelog", "error_catalogue", "how_to_guide", "language_manual", "licence", "worked_examples"})
+
+
+@dataclass(frozen=True)
+class Quota:
+    """How many documents and conversations of a kind, and how much longer the longest is than the shortest."""
+
+    documents: int
+    conversations: int
+    spread: float
+
+
+FEW, MANY = Quota(12, 21, 1.1), Quota(14, 30, 6.0)
+PASTED_SPREAD = 1.08
+SENTENCES = 6  # an answer needs something to choose from
 README = f"""# Demonstration data
 
-Built from text that ships inside the installed Python packages (their pages, documentation, code, licences): see `meta` of
-each document for package, licence and place. The conversations are made up: the requests are composed from templates, the
-replies are sentences of the pasted text, picked by word counts (`model` is `{MODEL}`). No person asked, no language model
-answered. Good for a first look at the pipeline; not for training.
+Built from text that ships inside the installed Python packages (their pages, documentation, code, licences): `meta`
+of each document names package, licence and place. The conversations are made up: the requests are composed from
+templates, the replies are sentences of the pasted text, picked by word counts (`model` is `{MODEL}`). No person asked,
+no language model answered. A few rows (too short, two turns, no reply, flagged, repeated) are there to be filtered
+out. Good for a first look at the pipeline; not for training.
 """
 
 
@@ -46,7 +65,7 @@ class DemoCorpusError(Exception):
 
 @dataclass(frozen=True)
 class DemoCorpus:
-    """Where it lies, and how much of each kind there is: kind -> (documents, conversations)."""
+    """Where it lies, and how much of each kind there is: kind -> (documents, conversations), odd rows not counted."""
 
     documents: Path
     conversations: Path
@@ -82,6 +101,8 @@ def build_demo_corpus(folder: Path | str, seed: int) -> DemoCorpus:
         documents += [document_row(piece) for piece in long]
         conversations += [converse(rng, piece) for piece in pasted]
         counts[kind] = (len(long), len(pasted))
+    documents += odd_documents(documents)
+    conversations += odd_conversations(conversations)
     order = Random(seed)
     order.shuffle(documents)
     order.shuffle(conversations)
@@ -94,33 +115,46 @@ def build_demo_corpus(folder: Path | str, seed: int) -> DemoCorpus:
 
 
 def allot(kind: str, rng: Random, seen: set[str]) -> tuple[list[Piece], list[Piece]]:
-    """Pieces for documents and pieces to paste into conversations: from as many sources as possible, then from what
-    is left of them."""
+    """Pieces for documents and pieces to paste into conversations: one of each source while there are sources, then
+    from what is left of them."""
     long: list[Piece] = []
     pasted: list[Piece] = []
-    rest: deque[tuple[Source, str]] = deque()
-    fresh = clean_sources(kind, rng, seen)
-    while len(long) < DOCUMENTS or len(pasted) < CONVERSATIONS:
-        source, text = next(fresh, None) or (rest.popleft() if rest else (None, ""))
+    least, quota = LEAST.get(kind, USUAL_LEAST), FEW if kind in NARROW else MANY
+    fresh = clean_sources(kind, least, rng, seen)
+    rest: deque[Source] = deque()
+    crumbs: list[Source] = []
+    while len(long) < quota.documents or len(pasted) < quota.conversations:
+        source = next(fresh, None) or next_of(rest, crumbs, least)
         if source is None:
             break
-        wanted_long = len(pasted) >= CONVERSATIONS or len(long) < DOCUMENTS * (len(pasted) + 1) / CONVERSATIONS
-        piece, left = cut(text, draw_size(rng, kind, wanted_long), LEAST)
-        if not piece or len(Digest(piece).sentences) < SENTENCES:
-            continue
-        (long if wanted_long and len(long) < DOCUMENTS else pasted).append(Piece(kind, source, piece))
-        if len(left) >= LEAST:
-            rest.append((source, left))
+        turn_of_long = len(long) * quota.conversations <= len(pasted) * quota.documents and len(long) < quota.documents
+        # Log-uniform: short texts are more frequent than long ones.
+        size = round(least * 1.02 * (quota.spread if turn_of_long else PASTED_SPREAD) ** rng.random())
+        text, left = cut(source.text, size, least)
+        if left:
+            (rest if len(left) >= least else crumbs).append(replace(source, text=left))
+        if text and len(Digest(text).sentences) >= SENTENCES:
+            (long if turn_of_long else pasted).append(Piece(kind, source, text))
     return long, pasted
 
 
-def draw_size(rng: Random, kind: str, long: bool) -> int:
-    """Characters, log-uniform: short texts are more frequent than long ones."""
-    widest = WIDEST["narrow" if kind in NARROW else "wide"] if long else WIDEST_PASTE
-    return round(math.exp(rng.uniform(math.log(LEAST * 1.1), math.log(widest))))
+def next_of(rest: deque[Source], crumbs: list[Source], least: int) -> Source | None:
+    """What is left of a source; when nothing is, short remainders of several together."""
+    if rest:
+        return rest.popleft()
+    texts: list[str] = []
+    while crumbs and sum(map(len, texts)) < least * 1.2:
+        last = crumbs.pop()
+        texts.append(last.text)
+    enough = sum(map(len, texts)) >= least
+    return (
+        replace(last, package="several", licence="several", place="several files", text="\n\n".join(texts))
+        if enough
+        else None
+    )
 
 
-def clean_sources(kind: str, rng: Random, seen: set[str]) -> Iterator[tuple[Source, str]]:
+def clean_sources(kind: str, least: int, rng: Random, seen: set[str]) -> Iterator[Source]:
     """Sources with their text in ASCII and without paragraphs that were there before; short texts of one package are
     put together."""
     baskets: dict[str, list[str]] = defaultdict(list)
@@ -129,14 +163,14 @@ def clean_sources(kind: str, rng: Random, seen: set[str]) -> Iterator[tuple[Sour
         if text is None:
             continue
         text = text if kind in CODE else unseen(text, seen)
-        if len(text) >= LEAST:
-            yield source, text
+        basket = baskets[source.package]
+        if len(text) >= least:
+            yield replace(source, text=text)
         elif kind not in CODE and text:
-            basket = baskets[source.package]
-            basket.append(text)
-            if sum(map(len, basket)) > LEAST * 1.3:
-                yield Source(source.package, source.licence, "several files", "\n\n".join(basket)), "\n\n".join(basket)
-                basket.clear()
+            basket.append(text.strip("\n"))
+        if sum(map(len, basket)) > least * 1.3:
+            yield replace(source, place="several files", text="\n\n".join(basket))
+            basket.clear()
 
 
 def unseen(text: str, seen: set[str]) -> str:
@@ -163,10 +197,10 @@ def document_row(piece: Piece) -> dict[str, object]:
     return {"text": piece.text, "meta": meta}
 
 
-def converse(rng: Random, piece: Piece) -> list[str]:
+def converse(rng: Random, piece: Piece) -> Conversation:
     """A user pastes the piece and asks; the assistant answers from it."""
     request = compose(rng, piece.kind, piece.text)
-    return [request.message, reply(Digest(piece.text), request.shape, request.wish)]
+    return Conversation((request.message, reply(Digest(piece.text), request.shape, request.wish)))
 
 
 def write_documents(path: Path, rows: list[dict[str, object]]) -> None:

@@ -58,7 +58,7 @@ def full(environment: Mapping[str, str], root: Path, config: Path | None) -> lis
         check_spark,
         lambda: check_java(environment),
         lambda: check_jars(hashes=True),
-        *(lambda name=name: check_model(name) for name in MODEL_FILES),  # type: ignore[misc]
+        *(lambda name=name: check_model(name) for name in MODEL_FILES),
         lambda: check_disk(root),
         lambda: check_memory(available_memory()),
     ]
@@ -125,7 +125,9 @@ def check_disk(root: Path) -> Finding:
     if not os.access(there, os.W_OK):
         return Finding("disk", "bad", f"{there} cannot be written to", "choose another --root")
     free = shutil.disk_usage(there).free / GIB
-    return threshold("disk", free, DISK_NEEDED, DISK_ADVISED, f"free under {there}", "free some, or choose another --root")
+    return threshold(
+        "disk", free, DISK_NEEDED, DISK_ADVISED, f"free under {there}", "free some, or choose another --root"
+    )
 
 
 def check_memory(available: float | None) -> Finding:

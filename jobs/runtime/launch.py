@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from jobs.runtime import checkout
 from jobs.runtime.health import Finding, quick
@@ -33,13 +34,12 @@ class Launch:
     environment: dict[str, str]
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Check the machine, then replace this process; returns only when something must be mended."""
+def main(arguments: Sequence[str]) -> NoReturn:
+    """Check the machine, then replace this process; ends with status 1 when something must be mended first."""
     environment = dict(os.environ)
     broken = [finding for finding in quick(environment) if finding.state == "bad"]
     if broken:
-        print(complaint(broken), file=sys.stderr)
-        return 1
+        sys.exit(complaint(broken))
     if sys.stdout.isatty():
         environment[TERMINAL] = str(os.get_terminal_size(sys.stdout.fileno()).columns)
     launch = prepare(arguments, environment)
@@ -147,4 +147,4 @@ def read_confs(path: Path) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

@@ -99,10 +99,12 @@ def plan_round(
 def read_state(runner: Runner) -> dict[tuple[str, str], Supply]:
     """One query over the tables of a round: where each (setting, type) stands."""
     tables = runner.tables
-    frames = {name: tables.read(name) for name in (*READS, *ROUND)}
-    del frames["nodes"], frames["edges"]
-    args = {"max_draws": runner.settings.documents.max_draws}
-    rows = sql.run("round_state", args, **frames).collect()
+    frames = {name: tables.read(name) for name in ("seed_paths", "typed_documents", "long_documents", *ROUND)}
+    drawn = ("pairings", "samples", "typed_documents", "long_documents")
+    draws = {"max_draws": runner.settings.documents.max_draws}
+    available = sql.run("available_documents", draws, **{name: frames[name] for name in drawn})
+    counted = ("seed_paths", "walks", "instructions", "pairings", "samples")
+    rows = sql.run("round_state", available=available, **{name: frames[name] for name in counted}).collect()
     return {
         (r["setting"], r["document_type"]): Supply(
             r["share"], r["accepted"], r["instructions"], r["next_walk"], r["documents"]

@@ -43,14 +43,14 @@ class Runner:
     say: Callable[[str], None]
     executed: list[Execution] = field(default_factory=list)
 
-    def run(self, stage: Stage, wanted: DataFrame | None = None, force: bool = False) -> StageTally:
+    def run(self, stage: Stage, wanted: DataFrame | None = None) -> StageTally:
         """Bring the stage's table up to date; nothing is started when nothing changed."""
         made_from = self.recipe(stage)
         inputs = {name: self.tables.version(name) for name in stage.tables}
-        if not force and wanted is None and self._idle(stage, identity(made_from), inputs):
-            return self._skip(stage, "unchanged")
+        if wanted is None and self.unchanged(stage):
+            return self.skip(stage, "unchanged")
         if stage.driving is not None and not self.tables.exists(stage.driving):
-            return self._skip(stage, "no input")
+            return self.skip(stage, "no input")
         started = time.monotonic()
         tally = StageTally(stage.name)
         run = {"streams": self._stream, "fits": self._fit, "replaces": self._replace, "tops_up": self._top_up}
@@ -355,9 +355,11 @@ class Runner:
                 tally.reasons[reason_code(row["reject_reason"])] += row["count"]
         tally.rows_in = tally.kept + tally.rejected
 
-    def _idle(self, stage: Stage, recipe_id: str, inputs: Mapping[str, int]) -> bool:
+    def unchanged(self, stage: Stage) -> bool:
+        """True when inputs and recipe equal those of the last execution, and nothing waits."""
         last = self.history.last(stage.name)
-        if last is None or last.recipe != recipe_id or dict(last.inputs) != dict(inputs):
+        inputs = {name: self.tables.version(name) for name in stage.tables}
+        if last is None or last.recipe != identity(self.recipe(stage)) or dict(last.inputs) != inputs:
             return False
         return last.state != "deferred" and last.detail == self._beyond_recipe(stage)
 
@@ -365,7 +367,8 @@ class Runner:
         """Settings outside the recipe that still change what a recomputed table holds."""
         return {"targets": self.settings.targets.model_dump()} if "targets" in stage.sections else {}
 
-    def _skip(self, stage: Stage, state: str) -> StageTally:
+    def skip(self, stage: Stage, state: str) -> StageTally:
+        """Note that a stage had nothing to do."""
         tally = StageTally(stage.name, state=state)
         self.summary.tally(tally)
         return tally

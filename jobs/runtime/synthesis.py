@@ -131,7 +131,9 @@ class Synthesis:
 
     def _label(self, runner: Runner, stage: Stage) -> None:
         """Ask for labels only while there is a classifier to train."""
-        if runner.tables.exists("classifier") and runner.tables.read("classifier").limit(1).count():
+        trained = runner.tables.exists("classifier") and runner.tables.read("classifier").limit(1).count()
+        if trained or runner.unchanged(stage):
+            runner.skip(stage, "unchanged")
             return
         have = runner.tables.read("document_labels").count()
         wanted = self._settings.classifier.labels - have

@@ -28,7 +28,7 @@ def classifier(
         classifier,
     )
     version = hashlib.sha256(fit.model).hexdigest()[:16]
-    table = [(r["label"], float(r["precision"]), float(r["recall"]), int(r["support"])) for r in fit.per_class]
+    table = [(r["label"], r["precision"], r["recall"], int(r["support"])) for r in fit.per_class]
     figures = (fit.n_train, fit.n_held_out, fit.accuracy, fit.interval_low, fit.interval_high, fit.baseline)
     teacher = rows[0]["teacher"]
     values = (

@@ -1,12 +1,12 @@
 -- Documents that may be drawn for a sample now: of a known type and a fitting length, not in a sample that
 -- was accepted or is under way, and drawn fewer than :max_draws times in this setting.
-WITH drawn AS (
-  SELECT p.setting, d.document, count(*) AS draws,
+WITH spread AS (SELECT id, setting, explode(documents) AS document FROM {pairings}),
+drawn AS (
+  SELECT p.setting, p.document, count(*) AS draws,
          bool_or(s.id IS NULL OR s.reject_reason IS NULL) AS in_use
-  FROM {pairings} p
-  LATERAL VIEW explode(p.documents) d AS document
+  FROM spread p
   LEFT JOIN {samples} s ON s.pairing = p.id
-  GROUP BY p.setting, d.document
+  GROUP BY p.setting, p.document
 ),
 fitting AS (
   SELECT g.setting, t.document_type, t.document

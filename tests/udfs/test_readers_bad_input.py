@@ -82,6 +82,8 @@ def test_a_bad_line_between_good_ones(tmp_path: Path, line: bytes, reason: str) 
         b'\xef\xbb\xbf{"text": "x"}',
         b'{"text": "x"}\r',
         b' \t{"text": "\\ud83d\\ude00"}',
+        *(b'{"text": "x", "meta": ' + b'{"a":' * n + b"1" + b"}" * n + b"}" for n in (200, 300, 900, 1_000, 1_020)),
+        b'{"text": "x", "timestamp": ' + b"[" * 900 + b"]" * 900 + b"}",
     ],
 )
 def test_odd_but_readable_lines(tmp_path: Path, line: bytes) -> None:
@@ -165,6 +167,12 @@ def test_parquet_with_bytes_that_are_no_text(tmp_path: Path) -> None:
     text = pa.Array.from_buffers(pa.string(), len(raw), raw.buffers())
     pq.write_table(pa.table({"text": text}), tmp_path / "docs.parquet")
     assert reasons(read(tmp_path / "docs.parquet")) == [None, "not_utf8", None, "no_text", "nul_bytes"]
+
+
+def test_parquet_with_a_name_twice(tmp_path: Path) -> None:
+    columns = [pa.array(["first"]), pa.array(["second"])]
+    pq.write_table(pa.Table.from_arrays(columns, names=["text", "text"]), tmp_path / "docs.parquet")
+    assert reasons(read(tmp_path / "docs.parquet")) == [None]
 
 
 def test_parquet_whose_columns_changed_after_listing(tmp_path: Path) -> None:

@@ -47,9 +47,7 @@ class Origin:
 class Caller:
     """Answers jobs through one teacher; `settle` may be awaited many times at once."""
 
-    def __init__(
-        self, teacher: Teacher, circuit: Circuit, policy: RetryPolicy, origin: Origin, record: Record
-    ) -> None:
+    def __init__(self, teacher: Teacher, circuit: Circuit, policy: RetryPolicy, origin: Origin, record: Record) -> None:
         self._teacher, self._circuit, self._policy = teacher, circuit, policy
         self._origin, self._record = origin, record
 
@@ -75,9 +73,7 @@ class Caller:
             return failed(ErrorKind.CONTEXT_TOO_LONG, job.too_long)
         return await self._ask(job.request)
 
-    async def _corrected(
-        self, job: Job, text: str, kept: list[Future[None]]
-    ) -> tuple[Outcome, list[Future[None]]]:
+    async def _corrected(self, job: Job, text: str, kept: list[Future[None]]) -> tuple[Outcome, list[Future[None]]]:
         """The one further turn after a text that cannot be read."""
         request = job.request
         held_back = self._held_back(request)

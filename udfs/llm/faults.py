@@ -19,9 +19,7 @@ from udfs.llm.text import encodable
 LONGEST_ERROR = 500  # characters kept of an error: some servers send whole web pages
 # What looks like a key, ours or masked: OpenAI's form, a bearer header, credentials in an address.
 _SECRET = re.compile(r"\bsk-[A-Za-z0-9_\-*]{6,}|(?i:bearer)\s+\S+|(?<=://)[^/\s@]+@")
-_TOO_LONG = re.compile(
-    r"context.{0,20}length|maximum context|context window|too many tokens|prompt is too long"
-)
+_TOO_LONG = re.compile(r"context.{0,20}length|maximum context|context window|too many tokens|prompt is too long")
 _QUOTA_CODES = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded")
 _BY_STATUS = {
     401: ErrorKind.AUTHENTICATION,
@@ -97,6 +95,8 @@ def _kind(status: int, code: str, message: str) -> ErrorKind:
         return _BY_STATUS[status]
     if status >= 500:
         return ErrorKind.SERVER
+    if status < 400:  # a redirect: the address is not the endpoint's own
+        return ErrorKind.NOT_FOUND
     if code == "context_length_exceeded" or _TOO_LONG.search(words):
         return ErrorKind.CONTEXT_TOO_LONG
     if code in ("content_filter", "content_policy_violation"):

@@ -16,7 +16,7 @@ from openai.types.chat import ChatCompletion
 from udfs.llm.faults import of_error_body, of_exception, scrub
 from udfs.llm.teacher import ErrorKind, Reply, Request, failed
 from udfs.llm.text import encodable
-from udfs.llm.transport import SdkTransport, Transport
+from udfs.llm.transport import AiohttpTransport, Transport
 from udfs.settings import LlmSettings
 
 
@@ -65,13 +65,18 @@ class OpenAITeacher:
         reply = await self._call(request, key)
         return _timed(reply, monotonic() - start)
 
+    async def aclose(self) -> None:
+        """Close all connections."""
+        if self._transport is not None:
+            await self._transport.aclose()
+
     async def _call(self, request: Request, key: str | None) -> Reply:
         """One call; every exception becomes a failed reply."""
         if self._transport is None:
-            settings = self._settings
-            self._transport = SdkTransport(settings.base_url, settings.timeout_s, settings.concurrency)
+            self._transport = AiohttpTransport(self._settings.base_url, self._settings.timeout_s)
         try:
-            # The client's own time-out is per read, so a server that drips would never meet it.
+            # Over the whole call and whatever the transport: many count from read to read, and a server
+            # that drips never meets such a limit.
             async with asyncio.timeout(self._settings.timeout_s):
                 completion = await self._transport.chat(wire_body(request), key)
         except Exception as error:

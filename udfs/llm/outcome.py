@@ -74,9 +74,7 @@ def settle(key: str, task: str, root: CallRow | None, corrected: CallRow | None)
 
 def _outcome_of_call(key: str, task: str, call: CallRow) -> Outcome:
     """The outcome of a recorded call as the parser of today reads it."""
-    readable = call["status"] == "ok" or (
-        call["error_kind"] == ErrorKind.BAD_JSON and call["text"] is not None
-    )
+    readable = call["status"] == "ok" or (call["error_kind"] == ErrorKind.BAD_JSON and call["text"] is not None)
     if not readable:
         return Outcome(key, "lasting", call["error_kind"], call["error"])
     return outcome_of_reply(key, Reply("ok", text=call["text"]), task)

@@ -80,8 +80,7 @@ def _faults(error: ValidationError) -> str:
     """Field by field what is wrong, without the offending values: they can be long and are only data."""
     faults = error.errors(include_url=False, include_context=False, include_input=False)
     named = [
-        f"{'.'.join(str(part) for part in fault['loc']) or 'reply'}: {fault['msg']}"
-        for fault in faults[:_MAX_FAULTS]
+        f"{'.'.join(str(part) for part in fault['loc']) or 'reply'}: {fault['msg']}" for fault in faults[:_MAX_FAULTS]
     ]
     more = [f"and {len(faults) - _MAX_FAULTS} more"] if len(faults) > _MAX_FAULTS else []
     return "; ".join(named + more)

@@ -140,9 +140,7 @@ def call_parameters(settings: LlmSettings) -> dict[str, Any]:
     return parameters
 
 
-def request_key(
-    messages: Sequence[Message], parameters: Mapping[str, Any], schema: Mapping[str, Any]
-) -> str:
+def request_key(messages: Sequence[Message], parameters: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     """sha256 of the canonical request: model and parameters, messages, reply schema."""
     content = [{"role": message["role"], "content": message["content"]} for message in messages]
     whole = canonical_json({"messages": content, "parameters": dict(parameters), "schema": dict(schema)})

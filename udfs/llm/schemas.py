@@ -175,6 +175,4 @@ def _spark_type_of(hint: Any) -> DataType:
     if origin in (typing.Union, types.UnionType):
         (inner,) = [argument for argument in arguments if argument is not type(None)]
         return _spark_type_of(inner)
-    raise TypeError(
-        f"{hint!r} in a reply model has no Spark type; use str, bool, int, float, list or a model"
-    )
+    raise TypeError(f"{hint!r} in a reply model has no Spark type; use str, bool, int, float, list or a model")

@@ -70,9 +70,7 @@ def send(
     up to `settings.concurrency` at once whatever the Arrow batches. `teacher` overrides the settings' teacher
     and must be picklable where Spark is used. Raises SpoolUnavailable when replies cannot be kept.
     """
-    sending = Sending(
-        settings, spool, stage, run_id, tokenizer, chars_per_token, policy or RetryPolicy(), teacher
-    )
+    sending = Sending(settings, spool, stage, run_id, tokenizer, chars_per_token, policy or RetryPolicy(), teacher)
 
     def run(batches: Batches) -> Batches:
         return run_sending(sending, batches)
@@ -235,8 +233,7 @@ class _Window:
             self._ready.append(arrived)
         if len(self._ready) >= at_least:
             rows = [
-                {"key": o.key, "status": o.status, "error_kind": o.error_kind, "error": o.error}
-                for o in self._ready
+                {"key": o.key, "status": o.status, "error_kind": o.error_kind, "error": o.error} for o in self._ready
             ]
             self._ready = []
             yield pa.RecordBatch.from_pylist(rows, schema=OUTCOME_SCHEMA)

@@ -145,9 +145,7 @@ class SpoolWriter:
         filesystem, path, local = _open_storage(f"{spool.rstrip('/')}/{stage}")
         self._where = f"{spool.rstrip('/')}/{stage}/{self.name}"
         try:
-            self._sink: _Sink = (
-                _LocalSink(path, self.name) if local else _ObjectSink(filesystem, path, self.name)
-            )
+            self._sink: _Sink = _LocalSink(path, self.name) if local else _ObjectSink(filesystem, path, self.name)
         except OSError as error:
             raise SpoolUnavailable(f"spool {self._where} cannot be made: {error}") from error
         self._queue: SimpleQueue[tuple[bytes, Future[None]] | None] = SimpleQueue()

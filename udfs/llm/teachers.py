@@ -1,15 +1,23 @@
-"""Which teacher the settings name, made once per process.
+"""Which teacher the settings name, made once per process and closed when it ends.
 
 It is the one place that knows all teachers; each is imported only when it is asked for.
 """
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import os
+from contextlib import suppress
 from threading import Lock
+from typing import TYPE_CHECKING
 
+from udfs.llm.loop import background_loop
 from udfs.llm.teacher import Teacher
 from udfs.settings import LlmSettings
+
+if TYPE_CHECKING:
+    from udfs.llm.openai_teacher import OpenAITeacher
 
 _lock = Lock()
 _teachers: dict[tuple[int, str], Teacher] = {}  # by process: Spark forks, and a client must not cross a fork
@@ -31,4 +39,12 @@ def _make(settings: LlmSettings) -> Teacher:
         return OfflineTeacher()
     from udfs.llm.openai_teacher import OpenAITeacher
 
-    return OpenAITeacher(settings)
+    teacher = OpenAITeacher(settings)
+    atexit.register(_close, teacher)
+    return teacher
+
+
+def _close(teacher: OpenAITeacher) -> None:
+    """Close connections while the loop still runs; a process that ends anyway does not wait long for it."""
+    with suppress(Exception):
+        asyncio.run_coroutine_threadsafe(teacher.aclose(), background_loop()).result(timeout=2)

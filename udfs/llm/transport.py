@@ -8,9 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
+import aiohttp
 import httpx
 import openai
+import orjson
 from openai.types.chat import ChatCompletion
 
 CONNECT_SECONDS = 10.0
@@ -31,42 +35,85 @@ class Transport(Protocol):
         """Send one request body; `key` goes into the header of this call and is not kept."""
         ...
 
-
-class SdkTransport:
-    """The openai package's own client, over aiohttp where its adapter is installed; it never retries."""
-
-    def __init__(self, base_url: str, timeout_s: float, connections: int) -> None:
-        self._client = openai.AsyncOpenAI(
-            api_key="given-with-each-call",  # the client insists on one; the header below replaces it
-            base_url=base_url,
-            max_retries=0,  # one layer retries, and it is not this one
-            timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_SECONDS, timeout_s)),
-            http_client=_http_client(connections),
-        )
-
-    async def chat(self, body: Mapping[str, Any], key: str | None) -> Completion:
-        authorization = openai.Omit() if key is None else f"Bearer {key}"
-        response = await self._client.post(
-            "/chat/completions",
-            cast_to=httpx.Response,
-            body=dict(body),
-            options={"headers": {"Authorization": authorization}},
-        )
-        payload = response.json()  # a bare json.JSONDecodeError when the body is no JSON
-        if not isinstance(payload, dict):
-            raise ValueError("the body is no JSON object")
-        completion = ChatCompletion.construct(**payload)  # lenient: servers differ in what they leave out
-        return Completion(completion, {name.lower(): value for name, value in response.headers.items()})
-
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._client.close()
+        ...
 
 
-def _http_client(connections: int) -> httpx.AsyncClient:
-    """An HTTP client that can hold all calls of a task; aiohttp costs half the CPU of the default."""
-    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-    try:
-        return openai.DefaultAioHttpClient(limits=limits)
-    except RuntimeError:  # the adapter is an extra of the openai package
-        return openai.DefaultAsyncHttpxClient(limits=limits)
+class AiohttpTransport:
+    """Chat completions straight over aiohttp, with the openai package's types and errors.
+
+    The package's own client costs ten times the CPU per call and more with every open connection (httpx looks
+    through all of them each time). Nothing is retried here: one layer retries, and it is another.
+    """
+
+    def __init__(self, base_url: str, timeout_s: float) -> None:
+        self._url = f"{base_url.rstrip('/')}/chat/completions"
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(CONNECT_SECONDS, timeout_s))
+        self._session: aiohttp.ClientSession | None = None
+        self._proxy = _proxy_for(self._url)
+
+    async def chat(self, body: Mapping[str, Any], key: str | None) -> Completion:
+        """See Transport."""
+        headers = {"Content-Type": "application/json"}
+        if key is not None:
+            headers["Authorization"] = f"Bearer {key}"
+        try:
+            # A redirect would turn the POST into a GET, so it is a fault like any other odd status.
+            async with self._opened().post(
+                self._url, data=orjson.dumps(body), headers=headers, allow_redirects=False, proxy=self._proxy
+            ) as response:
+                content = await response.read()
+        except TimeoutError as error:
+            raise openai.APITimeoutError(request=self._request()) from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise openai.APIConnectionError(request=self._request()) from error
+        names = {name.lower(): value for name, value in response.headers.items()}
+        if response.status // 100 != 2:
+            raise self._status_error(response.status, names, content)
+        return Completion(_completion(content), names)
+
+    async def aclose(self) -> None:
+        """See Transport."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _opened(self) -> aiohttp.ClientSession:
+        """The session, made on the loop that uses it; how many calls are open is decided by the sender."""
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=0)
+            self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout)
+        return self._session
+
+    def _request(self) -> httpx.Request:
+        return httpx.Request("POST", self._url)
+
+    def _status_error(self, status: int, headers: Mapping[str, str], content: bytes) -> openai.APIStatusError:
+        """The openai package's error for a status that is no success."""
+        try:
+            body = orjson.loads(content)
+        except ValueError:
+            body = None
+        text = content[:1_000].decode("utf-8", "replace")
+        response = httpx.Response(status, headers=dict(headers), request=self._request())
+        return openai.APIStatusError(text, response=response, body=body)
+
+
+def _proxy_for(url: str) -> str | None:
+    """The proxy that the environment names for an address.
+
+    aiohttp's own `trust_env` would also look into ~/.netrc, once per call, and clash with our header there.
+    """
+    parts = urlsplit(url)
+    if not parts.hostname or proxy_bypass(parts.hostname):
+        return None
+    return getproxies().get(parts.scheme)
+
+
+def _completion(content: bytes) -> ChatCompletion:
+    """The completion in a body. Lenient, because servers differ in what they leave out."""
+    payload = orjson.loads(content)  # orjson.JSONDecodeError is a ValueError
+    if not isinstance(payload, dict):
+        raise ValueError("the body is no JSON object")
+    return ChatCompletion.construct(**payload)

@@ -5,7 +5,7 @@ It refuses to know what a vector is used for; which model reads and where it run
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,19 +35,20 @@ def embed_texts(texts: Sequence[str | None], settings: EmbedderSettings, documen
     from udfs.models.encoder import load_encoder  # here, so that planning does not import torch
 
     encoder = load_encoder(settings)
-    size = settings.chunk_tokens - len(encoder.prefix) - len(encoder.suffix)
-    if size < 1 or settings.chunk_tokens > encoder.window:
-        least = len(encoder.prefix) + len(encoder.suffix) + 1
+    model = encoder.model
+    specials = len(model.prefix) + len(model.suffix)
+    size = settings.chunk_tokens - specials
+    if size < 1 or settings.chunk_tokens > model.window:
         raise ModelUnavailable(
             settings.name,
             "these settings",
-            f"it reads {least} to {encoder.window} tokens at a time, embedder.chunk_tokens asks "
+            f"it reads {specials + 1} to {model.window} tokens at a time, embedder.chunk_tokens asks "
             f"{settings.chunk_tokens}",
             "Change embedder.chunk_tokens.",
         )
     distinct = {text: row for row, text in enumerate(dict.fromkeys(text or "" for text in texts))}
     chunks = settings.chunks if documents else 1
-    owners, pieces = _pieces(encoder.token_ids, list(distinct), chunks, size)
+    owners, pieces = _pieces(model.tokenise, list(distinct), chunks, size)
     means = encoder.means(pieces, settings.batch_tokens)
     if not np.isfinite(means).all():
         raise ModelUnavailable(
@@ -57,7 +58,7 @@ def embed_texts(texts: Sequence[str | None], settings: EmbedderSettings, documen
             "Set embedder.dtype to float32.",
         )
     weights = np.array([len(piece) for piece in pieces], dtype=np.float64)
-    vectors = _unit(_weighted_sums(means, weights, owners, len(distinct), encoder.dimensions))
+    vectors = _unit(_weighted_sums(means, weights, owners, len(distinct), model.dimensions))
     return vectors[[distinct[text or ""] for text in texts]]
 
 
@@ -80,7 +81,9 @@ def embed_batches(batches: Iterator[pd.Series], settings: EmbedderSettings, docu
         yield pd.Series(list(embed_texts(batch.tolist(), settings, documents)), dtype=object)
 
 
-def _pieces(tokenise: Any, texts: list[str], chunks: int, size: int) -> tuple[list[int], list[list[int]]]:
+def _pieces(
+    tokenise: Callable[[Sequence[str]], list[list[int]]], texts: list[str], chunks: int, size: int
+) -> tuple[list[int], list[list[int]]]:
     """All texts' chunks of ids, and for each the row of its text."""
     parts = [windows(text, chunks, size) for text in texts]
     ids = iter(tokenise([part for text_parts in parts for part in text_parts]))

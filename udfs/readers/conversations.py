@@ -6,6 +6,7 @@ Whether a conversation is long, single-turn, answered or clean is decided by the
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
@@ -148,6 +149,6 @@ def shape_of(record: Mapping[str, Any]) -> str:
 
 def moment(value: Any) -> str | None:
     """A timestamp as text: ISO 8601 from parquet, as written in JSON."""
-    if value is None or isinstance(value, str):
-        return first_text(value)
-    return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)[:64]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value) if isinstance(value, int | float) else first_text(value)

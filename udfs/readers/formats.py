@@ -90,9 +90,10 @@ def require_known_columns(path: str, kind: str) -> None:
 
 def fits(schema: pa.Schema, kind: str) -> bool:
     """Whether the columns hold what a record of this kind needs."""
+    columns = {field.name: field.type for field in schema}  # a name can stand twice
     if kind == "documents":
-        return "text" in schema.names and is_text(schema.field("text").type)
-    return any(has_turns(schema.field(name).type) for name in TURN_COLUMNS if name in schema.names)
+        return "text" in columns and is_text(columns["text"])
+    return any(has_turns(columns[name]) for name in TURN_COLUMNS if name in columns)
 
 
 def has_turns(column: pa.DataType) -> bool:

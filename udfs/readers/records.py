@@ -86,8 +86,12 @@ def canonical_json(value: Any) -> str:
     """Compact JSON with sorted keys, whatever types a parquet reader gave."""
     try:
         return orjson.dumps(value, default=str, option=DUMP_OPTIONS).decode()
-    except (orjson.JSONEncodeError, RecursionError):  # numbers over 64 bits, lone surrogates
+    except orjson.JSONEncodeError:  # numbers over 64 bits, many levels
+        pass
+    try:
         return json.dumps(plain(value), sort_keys=True, separators=(",", ":"))
+    except RecursionError:
+        return '{"unreadable":"nested too deeply"}'
 
 
 def plain(value: Any) -> Any:

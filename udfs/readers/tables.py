@@ -84,10 +84,10 @@ def one_row(row: pa.RecordBatch, position: int) -> TableRow:
 
 def without_zones(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Timestamps as plain UTC: machines differ in the time-zone names they know."""
-    names = [field.name for field in batch.schema if pa.types.is_timestamp(field.type) and field.type.tz is not None]
-    for name in names:
-        moments = batch.column(name).cast(pa.timestamp("us"), safe=False)
-        batch = batch.set_column(batch.schema.get_field_index(name), name, moments)
+    for index, field in enumerate(batch.schema):
+        if pa.types.is_timestamp(field.type) and field.type.tz is not None:
+            moments = batch.column(index).cast(pa.timestamp("us"), safe=False)
+            batch = batch.set_column(index, field.name, moments)
     return batch
 
 

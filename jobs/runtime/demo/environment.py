@@ -5,10 +5,12 @@ Nothing is imported or executed to read it, and nothing of this project is read.
 
 from __future__ import annotations
 
-import re
+import os
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from email import message_from_string
+from email.message import Message
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -23,6 +25,7 @@ STDLIB = Path(sysconfig.get_path("stdlib"))
 SKIPPED = {"nvidia", "torch", "triton", "_vendor", "vendor", "__pycache__", "out", "jars", "include", "botocore"}
 
 T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Source:
@@ -44,11 +47,18 @@ def packages() -> dict[str, metadata.Distribution]:
 @cache
 def owners() -> dict[str, str]:
     """Top-level folder -> the distribution that put it there."""
-    named = {}
+    named: dict[str, str] = {}
     for name, each in packages().items():
-        for top in (each.read_text("top_level.txt") or name.replace("-", "_")).split():
-            named.setdefault(top, name)
+        for line in (each.read_text("RECORD") or "").splitlines():
+            named.setdefault(line.partition("/")[0], name)
     return named
+
+
+@cache
+def page(package: str) -> Message:
+    """What a package says of itself: header fields, and a description as the payload; empty for a stranger."""
+    found = packages().get(package)
+    return message_from_string((found.read_text("METADATA") if found else None) or "")
 
 
 @cache
@@ -56,9 +66,7 @@ def licence_of(package: str) -> str:
     """What the package states, as briefly as it states it."""
     if package == PYTHON:
         return "PSF-2.0"
-    stated = packages()[package].metadata if package in packages() else None
-    if stated is None:
-        return "unknown"
+    stated = page(package)
     for field in ("License-Expression", "License"):
         value = (stated.get(field) or "").strip()
         if value and len(value) < 60 and value.upper() != "UNKNOWN":
@@ -78,22 +86,30 @@ def shuffled(rng: Random, items: Sequence[T]) -> list[T]:
 
 
 @cache
-def shipped() -> dict[str, list[Path]]:
-    """Files below the site folder by suffix, in a fixed order."""
-    found: dict[str, list[Path]] = {".md": [], ".rst": [], ".txt": [], ".py": []}
-    stack = [SITE]
-    while stack:
-        for path in sorted(stack.pop().iterdir()):
-            if path.is_dir():
-                if path.name not in SKIPPED and not path.name.startswith((OURS, "__editable__")):
-                    stack.append(path)
-            elif path.suffix in found and path.name != "vocab.txt":
-                found[path.suffix].append(path)
-    return {suffix: sorted(paths) for suffix, paths in found.items()}
+def shipped(suffix: str) -> list[Path]:
+    """Text files below the site folder, in a fixed order."""
+    return list(walk(SITE, suffix))
+
+
+@cache
+def python_files(top: str) -> list[Path]:
+    """Modules of one top-level folder, in a fixed order; none where it is not installed."""
+    return list(walk(SITE / top, ".py")) if (SITE / top).is_dir() else []
+
+
+def walk(folder: Path, suffix: str) -> Iterator[Path]:
+    """Files with this suffix, folder by folder, sorted by name."""
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name not in SKIPPED and not entry.name.startswith((OURS, "__editable__")):
+                    yield from walk(Path(entry.path), suffix)
+            elif entry.name.endswith(suffix):
+                yield Path(entry.path)
 
 
 def owner(path: Path) -> str:
-    """The distribution a file below the site folder belongs to."""
+    """The distribution a file or folder below the site folder belongs to."""
     top = path.relative_to(SITE).parts[0]
     return owners().get(top, top)
 

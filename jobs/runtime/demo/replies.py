@@ -1,6 +1,6 @@
 """The demonstration's assistant: answers made of the pasted text's own sentences.
 
-Every shape selects and arranges; no sentence of substance is written here, so an answer can only say what the text says.
+Every shape selects and arranges; no sentence of substance is written here, so an answer says what the text says.
 """
 
 from __future__ import annotations
@@ -10,14 +10,20 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from jobs.runtime.demo.digest import Digest, Sentence
+from jobs.runtime.demo.digest import FREQUENT, Digest, Sentence
 
 DUTY = r"\b(must|shall|required?|requires|has to|have to|may not|cannot|should)\b"
-WARNING = r"\b(warning|error|fails?|raises?|deprecated|removed|not supported|unsupported|unless|invalid|limit|caution|never)\b"
+WARNING = (
+    r"\b(warning|error|fails?|raises?|deprecated|removed|not supported|unsupported|unless|invalid|limit|caution"
+    r"|never)\b"
+)
 OPEN = r"\b(may|might|could|depends?|optional|future|currently|not yet|experimental|undefined|unspecified|by default)\b"
 CHANGE = r"\b(add(s|ed)?|remove[sd]?|chang(e|ed|es)|fix(es|ed)?|new|now|support(s|ed)?|improve[sd]?|introduce[sd]?)\b"
-DEFINITION = re.compile(r"^(?:The |An? )?([A-Z`'\"]?[\w`'\"-]+(?: [\w`'\"-]+){0,4}?) (?:is|are|means|refers to|represents|denotes) ")
-PRONOUNS = frozenset("this that these those it they there here he she we you what which such if when".split())
+NUMBER = r"(?<![\w.])\d+(?:\.\d+)*%?(?!\w)"
+DEFINITION = re.compile(
+    r"^(?:The |An? )?([\w`'\"-]+(?: [\w`'\"-]+){0,2}?) "
+    r"(?:(?:is|are) (?:an? |the |one of )|means |refers to |represents |denotes )"
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,8 @@ def choose(pool: list[Sentence], wish: Wish, digest: Digest) -> list[Sentence]:
     if len(fitting) < 3:
         fitting += [each for each in digest.ranked if each not in fitting and (not wish.short or each.words <= 25)]
     rank = {each.position: place for place, each in enumerate(digest.ranked)}
-    kept = sorted(fitting, key=lambda each: rank[each.position])[: wish.items]
+    distinct = [each for each in fitting if each.position in rank]  # a near repetition has no rank
+    kept = sorted(distinct, key=lambda each: rank[each.position])[: wish.items]
     return sorted(kept, key=lambda each: each.position)
 
 
@@ -104,11 +111,13 @@ def table(digest: Digest, wish: Wish) -> str:
 
 def figures(digest: Digest, wish: Wish) -> str:
     """A table of the numbers, each with its sentence."""
-    pool = digest.matching(r"(?<![\w.])\d+(?:\.\d+)*\b")
     rows = []
-    for each in choose(pool, wish, digest):
-        number = re.search(r"(?<![\w.])\d+(?:\.\d+)*%?", each.text)
-        rows.append(f"| {number.group() if number else '-'} | {cell(each.text)} |")
+    for each in choose(digest.matching(NUMBER), wish, digest):
+        number = re.search(NUMBER, each.text)
+        if number:
+            rows.append(f"| {number.group()} | {cell(each.text)} |")
+    if not rows:
+        return "The text states no figures; these are its central statements:\n\n" + bullets(digest, wish)
     return "\n".join(["| Figure | Where it stands |", "|---|---|", *rows])
 
 
@@ -117,7 +126,7 @@ def glossary(digest: Digest, wish: Wish) -> str:
     lines = []
     for each in digest.sentences:
         found = DEFINITION.match(each.text)
-        if found and found.group(1).split()[0].lower() not in PRONOUNS:
+        if found and FREQUENT.isdisjoint(found.group(1).lower().split()):
             lines.append(f"**{found.group(1).strip(chr(96))}**: {each.text}")
     if len(lines) < 3:
         lines = [f"**{name}**: {each.text}" for name, each in entries(digest, wish)]

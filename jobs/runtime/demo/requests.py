@@ -13,12 +13,12 @@ from jobs.runtime.demo.replies import Wish
 # What a person would call a text of the kind.
 NOUNS = {
     "api_reference": ("API reference", "module documentation", "function reference"),
-    "changelog": ("change log", "release notes", "version history"),
+    "changelog": ("change log", "release history", "version history"),
     "error_catalogue": ("list of error messages", "error catalogue", "error reference"),
-    "how_to_guide": ("guide", "how-to document", "working instructions"),
+    "how_to_guide": ("guide", "how-to document", "instruction sheet"),
     "language_manual": ("chapter of a language manual", "language reference", "manual page"),
     "licence": ("licence text", "licence agreement", "legal notice"),
-    "mathematics_notes": ("mathematical notes", "notes on algorithms", "mathematics reference"),
+    "mathematics_notes": ("collection of mathematical notes", "algorithm reference", "mathematics reference"),
     "readme": ("project page", "readme", "product description"),
     "service_guide": ("service description", "cloud service guide", "operations reference"),
     "source_code": ("source file", "Python module", "piece of code"),
@@ -128,11 +128,14 @@ SPECIAL: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "licence": (
         ("duties", "What does this {text} oblige a licensee to do? List {n} obligations."),
-        ("quotations", "Quote the {n} clauses of the {text} that matter most to a company that redistributes the software."),
+        (
+            "quotations",
+            "Quote the {n} clauses of the {text} that matter most to a company that redistributes the software.",
+        ),
     ),
     "mathematics_notes": (
         ("glossary", "Make a formula and definition sheet of {n} entries from the {text}."),
-        ("cards", "Prepare {n} cards for an oral exam on these {text}."),
+        ("cards", "Prepare {n} cards for an oral exam on this {text}."),
     ),
     "readme": (
         ("announcement", "Write a short product announcement based on this {text}."),
@@ -144,7 +147,10 @@ SPECIAL: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "source_code": (
         ("outline", "Explain the structure of this {text} for a code review: {n} parts with one sentence each."),
-        ("warnings", "Where does this {text} raise errors or refuse input, according to its comments? Up to {n} places."),
+        (
+            "warnings",
+            "Where does this {text} raise errors or refuse input, according to its comments? Up to {n} places.",
+        ),
     ),
     "test_code": (
         ("table", "Write an inventory of what this {text} checks: {n} rows, test and purpose."),
@@ -157,30 +163,62 @@ SPECIAL: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 AUDIENCES = (
-    "a new member of the team", "a manager who has five minutes", "first-year students", "a lawyer without a technical background",
-    "experienced data engineers", "people who do not speak English natively", "an auditor", "the support desk",
-    "an open-source maintainer", "a procurement department", "high-school pupils", "technical writers", "a security reviewer",
-)  # fmt: skip
+    "a new member of the team",
+    "a manager who has five minutes",
+    "first-year students",
+    "a lawyer without a technical background",
+    "experienced data engineers",
+    "people who do not speak English natively",
+    "an auditor",
+    "the support desk",
+    "an open-source maintainer",
+    "a procurement department",
+    "high-school pupils",
+    "technical writers",
+    "a security reviewer",
+)
 TONES = (
-    "Keep the tone formal.", "Please be friendly and encouraging.", "Write soberly, without adjectives.", "Stay neutral.",
-    "Be brisk and direct.", "Use a patient, explanatory tone.", "Sound confident but not salesy.", "Keep it warm and informal.",
-)  # fmt: skip
+    "Keep the tone formal.",
+    "Please be friendly and encouraging.",
+    "Write soberly, without adjectives.",
+    "Stay neutral.",
+    "Be brisk and direct.",
+    "Use a patient, explanatory tone.",
+    "Sound confident but not salesy.",
+    "Keep it warm and informal.",
+)
 REASONS = (
-    "I am preparing a review meeting.", "I have to decide whether we adopt this.", "I am writing an internal handbook.",
-    "I am getting ready for an exam.", "We are planning a migration next month.", "I need this for a compliance report.",
-    "I am onboarding two colleagues next week.", "I want to understand what changed before I upgrade.",
-    "This goes into a slide deck.", "I maintain a similar project and want to compare.", "I am triaging tickets.",
+    "I am preparing a review meeting.",
+    "I have to decide whether we adopt this.",
+    "I am writing an internal handbook.",
+    "I am getting ready for an exam.",
+    "We are planning a migration next month.",
+    "I need this for a compliance report.",
+    "I am onboarding two colleagues next week.",
+    "I want to understand what changed before I upgrade.",
+    "This goes into a slide deck.",
+    "I maintain a similar project and want to compare.",
+    "I am triaging tickets.",
     "My department is evaluating vendors.",
-)  # fmt: skip
+)
 KNOWLEDGE = (
-    "I know Python well but not this subject.", "I have no background in this field.", "I have read the first page only.",
-    "I worked with an older version years ago.", "I am an expert, so skip the basics.", "I know the theory but not the tool.",
-    "English is my second language.", "Assume that I have never heard of it.",
-)  # fmt: skip
+    "I know Python well but not this subject.",
+    "I have no background in this field.",
+    "I have read the first page only.",
+    "I worked with an older version years ago.",
+    "I am an expert, so skip the basics.",
+    "I know the theory but not the tool.",
+    "English is my second language.",
+    "Assume that I have never heard of it.",
+)
 LIMITS = (
-    "Use only what the text says.", "If the text does not say it, leave it out.", "Do not add anything from outside.",
-    "Keep the original order.", "Keep names and numbers exactly as they are.", "Do not include code.",
-)  # fmt: skip
+    "Use only what the text says.",
+    "If the text does not say it, leave it out.",
+    "Do not add anything from outside.",
+    "Keep the original order.",
+    "Keep names and numbers exactly as they are.",
+    "Do not include code.",
+)
 LISTS = frozenset({"bullets", "checklist", "letter", "duties", "warnings", "open_points", "changes"})
 ENTRIES = frozenset({"numbered", "table", "outline", "questions", "cards", "glossary"})
 # field of Wish -> how it is asked for, and the shapes that can honour it
@@ -190,8 +228,15 @@ FORMS: tuple[tuple[str, str, frozenset[str]], ...] = (
     ("sections", "Name the section each item comes from.", LISTS),
     ("closing", "Close with one sentence on what you left out.", LISTS | ENTRIES | {"paragraph", "comparison"}),
 )
-FENCES = (("", ""), ("---\n", "\n---"), ('"""\n', '\n"""'), ("<text>\n", "\n</text>"), ("```\n", "\n```"), ("Text:\n\n", ""))
-LEADS = ("Here is the {text}:", "The {text} follows.", "This is the {text}:", "Below is a {text}.", "")
+FENCES = (
+    ("", ""),
+    ("---\n", "\n---"),
+    ("=====\n", "\n====="),
+    ("<text>\n", "\n</text>"),
+    ("```\n", "\n```"),
+    ("Text:\n\n", ""),
+)
+LEADS = ("Here is the {text}:", "The {text} follows.", "This is the {text}:", "Below is the {text}.", "")
 
 
 @dataclass(frozen=True)
@@ -209,12 +254,14 @@ def compose(rng: random.Random, kind: str, pasted: str) -> Request:
     shape, task = choose_task(rng, kind)
     items = rng.choice((3, 4, 5, 6, 7, 8, 10))
     possible = [(name, sentence) for name, sentence, shapes in FORMS if shape in shapes]
-    forms = rng.sample(possible, min(len(possible), rng.choice((0, 0, 1, 1, 2))))
-    wish = Wish(items=items, **{name: True for name, _ in forms})
+    forms = dict(rng.sample(possible, min(len(possible), rng.choice((0, 0, 1, 1, 2)))))
+    wish = Wish(items=items, **dict.fromkeys(forms, True))
     asked = [task.format(n=items, text=noun)]
     if rng.random() < 0.6:
-        asked.append(rng.choice(("It is for {}.", "My readers are {}.", "Write it for {}.")).format(rng.choice(AUDIENCES)))
-    asked += [sentence for _, sentence in forms]
+        asked.append(
+            rng.choice(("It is for {}.", "My readers are {}.", "Write it for {}.")).format(rng.choice(AUDIENCES))
+        )
+    asked += forms.values()
     asked += [rng.choice(LIMITS)] if rng.random() < 0.6 else []
     asked += [rng.choice(TONES)] if rng.random() < 0.5 else []
     around = [rng.choice(REASONS)] if rng.random() < 0.55 else []

@@ -15,20 +15,56 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from jobs.runtime.demo.environment import PYTHON, SITE, STDLIB, Source, owner, packages, read, shipped, shuffled, source
+from jobs.runtime.demo.environment import (
+    PYTHON,
+    SITE,
+    STDLIB,
+    Source,
+    owner,
+    packages,
+    page,
+    python_files,
+    read,
+    shipped,
+    shuffled,
+    source,
+)
 from jobs.runtime.demo.texts import from_html, from_markdown
 
 CHANGES = re.compile(
     r"^(#+ *|=+\n)?(change ?log|changes|release (notes|history)|history|news|what'?s new)\b.{0,30}$", re.I | re.M
 )
 
+ROLE = re.compile(r":[a-z:]+:(?=`)")  # Sphinx: :func:`name` is `name`
+NETWORK = tuple(
+    [
+        "aiohttp",
+        "anyio",
+        "botocore",
+        "fastapi",
+        "fsspec",
+        "git",
+        "h11",
+        "h2",
+        "httpcore",
+        "httpx",
+        "huggingface_hub",
+        "openai",
+        "requests",
+        "starlette",
+        "urllib3",
+        "uvicorn",
+    ]
+)
+RICH_EXAMPLES = 4_000  # bytes of a file of examples that is worth reading
 Kind = Callable[[Random], Iterator[Source]]
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def descriptions() -> Iterator[tuple[str, str, str]]:
     """(package, introduction, change log) out of each package's long description."""
-    for name, each in packages().items():
-        text = from_markdown(str(each.metadata.get_payload() or ""))
+    for name in packages():
+        text = from_markdown(str(page(name).get_payload()))
         found = CHANGES.search(text)
         start = found.start() if found else len(text)
         yield name, text[:start], text[start:]
@@ -37,7 +73,7 @@ def descriptions() -> Iterator[tuple[str, str, str]]:
 def readme(rng: Random) -> Iterator[Source]:
     """What a package says of itself on its index page, and the read-me files inside it."""
     pages = [source(name, "METADATA", text) for name, text, _ in descriptions()]
-    files = [path for path in shipped()[".md"] if path.stem.upper().startswith("README")]
+    files = [path for path in shipped(".md") if path.stem.upper().startswith("README")]
     pages += [source(owner(path), str(path.relative_to(SITE)), from_markdown(read(path))) for path in files]
     yield from shuffled(rng, pages)
 
@@ -51,33 +87,30 @@ def changelog(rng: Random) -> Iterator[Source]:
             pages.append(source(PYTHON, f"idlelib/{name}", read(path)))
     named = re.compile(r"(change|history|news|release)", re.I)
     for suffix in (".md", ".rst", ".txt"):
-        files = [path for path in shipped()[suffix] if named.match(path.stem)]
+        files = [path for path in shipped(suffix) if named.match(path.stem)]
         pages += [source(owner(path), str(path.relative_to(SITE)), from_markdown(read(path))) for path in files]
     yield from shuffled(rng, pages)
 
 
 def licence(rng: Random) -> Iterator[Source]:
     """Licences, notices and collections of third parties' licences."""
-    found = []
-    for name, each in packages().items():
-        for file in sorted(each.files or [], key=str):
-            path = Path(str(each.locate_file(file)))
-            if re.match(r"(licen[cs]e|copying|notice|.*third.?party)", path.name, re.I) and path.is_file():
-                found.append((name, path))
+    named = re.compile(r"(licen[cs]e|copying|notice|.*third.?party)", re.I)
+    folders = [*sorted(SITE.glob("*.dist-info")), SITE / "pyspark" / "licenses", *sorted(SITE.glob("nvidia/*/"))]
+    found = [
+        (owner(folder), path)
+        for folder in folders
+        for path in sorted(folder.rglob("*"))
+        if named.match(path.name) and path.is_file()
+    ]
     for name, path in shuffled(rng, found):
         text = read(path)
         yield source(name, path.name, from_html(text) if path.suffix == ".html" else text)
 
 
 def how_to_guide(rng: Random) -> Iterator[Source]:
-    """Guides for people who use a tool, in Markdown or reStructuredText, and dataset descriptions."""
-    files = [
-        path
-        for suffix in (".md", ".rst")
-        for path in shipped()[suffix]
-        if not re.match(r"(readme|licen|change|history|news|copying|notice)", path.stem, re.I)
-    ]
-    for path in shuffled(rng, files):
+    """Guides for people who use a tool."""
+    other = re.compile(r"(readme|licen|change|history|news|copying|notice)", re.I)
+    for path in shuffled(rng, [path for path in shipped(".md") if not other.match(path.stem)]):
         yield source(owner(path), str(path.relative_to(SITE)), from_markdown(read(path)))
 
 
@@ -93,30 +126,30 @@ def language_manual(rng: Random) -> Iterator[Source]:
             yield source(PYTHON, place, from_html(read(path)) if path.suffix == ".html" else read(path))
 
 
-def modules(rng: Random, tops: Sequence[str], tests: bool) -> Iterator[tuple[str, str, str]]:
-    """(package, place, code) of Python files of these top-level folders, test code or the rest."""
-    files = [path for path in shipped()[".py"] if path.relative_to(SITE).parts[0] in tops and path.stat().st_size > 9_000]
-    for path in shuffled(rng, [path for path in files if tests == ("tests" in path.parts or "test" in path.parts)]):
-        yield owner(path), str(path.relative_to(SITE)), read(path)
+def modules(rng: Random, tops: Sequence[str], least: int, tests: bool = False) -> Iterator[tuple[str, str, str]]:
+    """(package, place, code) of Python files of these top-level folders with at least so many bytes: test code, or
+    the rest."""
+    files = [path for top in tops for path in python_files(top) if tests == bool({"tests", "test"} & set(path.parts))]
+    for path in shuffled(rng, files):
+        if least < path.stat().st_size < 150_000:
+            yield owner(path), str(path.relative_to(SITE)), read(path)
 
 
 def source_code(rng: Random) -> Iterator[Source]:
-    """Modules of general-purpose libraries as they are written."""
-    tops = ("aiohttp", "rich", "fsspec", "urllib3", "anyio", "jinja2", "starlette", "uvicorn", "httpx", "httpcore")
-    tops += ("click", "yaml", "pydantic", "attr", "cachetools", "alembic", "huggingface_hub", "dateutil", "git")
-    for package, place, code in modules(rng, tops, tests=False):
+    """Modules of network libraries as they are written."""
+    for package, place, code in modules(rng, NETWORK, least=12_000):
         yield source(package, place, code)
 
 
 def test_code(rng: Random) -> Iterator[Source]:
-    """Test modules of scientific libraries."""
-    for package, place, code in modules(rng, ("pandas", "sklearn", "scipy", "numpy", "networkx"), tests=True):
+    """Test modules of table and compiler libraries."""
+    for package, place, code in modules(rng, ("pandas", "pyarrow", "numba"), least=12_000, tests=True):
         yield source(package, place, code)
 
 
 def api_reference(rng: Random) -> Iterator[Source]:
-    """The documented functions and classes of one module, with their signatures."""
-    for package, place, code in modules(rng, ("pandas", "sqlalchemy", "pyspark", "mlflow", "datasets"), tests=False):
+    """The documented functions and classes of one module of a database or table library, with their signatures."""
+    for package, place, code in modules(rng, ("sqlalchemy", "pyspark", "alembic"), least=20_000):
         entries = [f"{signature}\n\n{text}" for signature, text in docstrings(code)]
         if entries:
             module = place.removesuffix(".py").replace("/", ".")
@@ -125,7 +158,7 @@ def api_reference(rng: Random) -> Iterator[Source]:
 
 def mathematics_notes(rng: Random) -> Iterator[Source]:
     """What mathematical libraries explain about their subject: notes, explanations, references."""
-    for package, place, code in modules(rng, ("sympy", "networkx", "scipy", "sklearn"), tests=False):
+    for package, place, code in modules(rng, ("sympy", "networkx", "scipy"), least=15_000):
         notes = [explanation(signature, text) for signature, text in docstrings(code)]
         told = "\n\n".join(note for note in notes if note)
         if told:
@@ -138,17 +171,25 @@ def docstrings(code: str) -> Iterator[tuple[str, str]]:
         tree = ast.parse(code)
     except (SyntaxError, ValueError):
         return
-    told = ast.get_docstring(tree)
-    if told:
-        yield "Overview", told
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_"):
-            text = ast.get_docstring(node)
-            if text and len(text) > 120:
-                yield signature_of(node), text
+    overview = ast.get_docstring(tree)
+    if overview:
+        yield "Overview", overview
+    for node in public_definitions(tree.body):
+        text = ast.get_docstring(node)
+        if text and len(text) > 120:
+            yield signature_of(node), ROLE.sub("", text)
 
 
-def signature_of(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> str:
+def public_definitions(body: Sequence[ast.stmt]) -> Iterator[Definition]:
+    """Functions and classes without a leading underscore, and the methods of those classes."""
+    for node in body:
+        if isinstance(node, Definition) and not node.name.startswith("_"):
+            yield node
+            if isinstance(node, ast.ClassDef):
+                yield from public_definitions(node.body)
+
+
+def signature_of(node: Definition) -> str:
     """`class Name` or `name(a, b=1)`."""
     if isinstance(node, ast.ClassDef):
         return f"class {node.name}"
@@ -164,43 +205,49 @@ def explanation(signature: str, text: str) -> str:
     return "\n\n".join([f"{signature.split('(')[0]}: {sections[0].strip()}", *kept]) if kept else ""
 
 
-def services(rng: Random) -> list[Path]:
-    """The newest description of each cloud service that botocore knows, in a seeded order."""
-    newest = {path.parts[-3]: path for path in sorted((SITE / "botocore" / "data").glob("*/*/service-2.json*"))}
-    return shuffled(rng, [newest[name] for name in sorted(newest)])
+def newest(name: str) -> dict[str, Path]:
+    """Service -> its newest file of this name among what botocore knows of cloud services."""
+    return {path.parts[-3]: path for path in sorted((SITE / "botocore" / "data").glob(f"*/*/{name}"))}
+
+
+def service_model(path: Path) -> dict[str, Any]:
+    """The description of a service, compressed or not."""
+    raw = path.read_bytes()
+    model: dict[str, Any] = json.loads(gzip.decompress(raw) if path.suffix == ".gz" else raw)
+    return model
 
 
 def service_guide(rng: Random) -> Iterator[Source]:
     """What a cloud service does, operation by operation, in prose."""
-    for path in services(rng):
-        raw = path.read_bytes()
-        model = json.loads(gzip.decompress(raw) if path.suffix == ".gz" else raw)
-        title = model["metadata"].get("serviceFullName", path.parts[-3])
-        told = [f"# {title}", from_html(model.get("documentation", ""))]
-        for name, operation in model["operations"].items():
-            told.append(f"## {name}\n\n{from_html(operation.get('documentation', ''))}")
-        yield source("botocore", "/".join(path.parts[-3:-1]), "\n\n".join(told))
+    models, examples = newest("service-2.json*"), newest("examples-1.json")
+    rich = {name for name, path in examples.items() if path.stat().st_size > RICH_EXAMPLES}
+    for name in shuffled(rng, sorted(set(models) - rich)):
+        model = service_model(models[name])
+        told = [f"# {model['metadata'].get('serviceFullName', name)}", from_html(model.get("documentation", ""))]
+        for title, operation in model["operations"].items():
+            told.append(f"## {title}\n\n{from_html(operation.get('documentation', ''))}")
+        yield source("botocore", name, "\n\n".join(told))
 
 
 def worked_examples(rng: Random) -> Iterator[Source]:
-    """Requests to cloud services and their replies, each with a sentence on what it shows."""
-    newest = {path.parts[-3]: path for path in sorted((SITE / "botocore" / "data").glob("*/*/examples-1.json"))}
+    """Requests to cloud services and their replies, each with what the operation does and what the example shows."""
+    models, examples = newest("service-2.json*"), newest("examples-1.json")
     told = []
-    for name in shuffled(rng, sorted(newest)):
-        examples = json.loads(read(newest[name])).get("examples", {})
-        for operation, cases in examples.items():
-            for case in cases:
-                told.append(worked_example(name, operation, case))
-    yield source("botocore", "examples", "\n\n".join(told))
+    for name in shuffled(rng, sorted(set(models) & set(examples))):
+        if examples[name].stat().st_size > RICH_EXAMPLES:
+            operations = service_model(models[name])["operations"]
+            for title, cases in json.loads(read(examples[name]))["examples"].items():
+                purpose = from_html(operations.get(title, {}).get("documentation", "")).split("\n\n")[0]
+                told.append(worked_example(name, title, purpose, cases[0]))
+    yield source("botocore", "examples", "\n\n".join(each for each in told if len(each) < 2_500))
 
 
-def worked_example(service: str, operation: str, case: dict[str, Any]) -> str:
+def worked_example(service: str, operation: str, purpose: str, case: dict[str, Any]) -> str:
     """One request with its reply, as text without blank lines inside (it is not to be cut in two)."""
-    parts = [f"## {service} {operation}: {case.get('title') or operation}", from_html(case.get("description", ""))]
-    for side in ("input", "output"):
-        if case.get(side):
-            parts.append(f"{side.capitalize()}:\n{json.dumps(case[side], indent=2)}")
-    return "\n".join(part.replace("\n\n", "\n") for part in parts if part)
+    told = [purpose, f"Example: {case.get('title', operation)}", from_html(case.get("description", ""))]
+    parts = [f"## {service} {operation}", *(f"{each.strip().rstrip('.')}." for each in told if each.strip())]
+    parts += [f"{side.capitalize()}: {json.dumps(case[side])}" for side in ("input", "output") if case.get(side)]
+    return "\n\n".join(part for part in parts if part).replace("\n\n", "\n")
 
 
 def error_catalogue(rng: Random) -> Iterator[Source]:

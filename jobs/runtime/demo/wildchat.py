@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,28 @@ import pyarrow.parquet as pq
 MODEL = "demo-extractive"  # no language model wrote these replies, and every row says so
 FIRST_DAY = datetime(2024, 1, 1, tzinfo=UTC)
 STAMP = pa.timestamp("us", tz="UTC")
-CATEGORIES = (
-    "harassment", "harassment/threatening", "harassment_threatening", "hate", "hate/threatening", "hate_threatening",
-    "self-harm", "self-harm/instructions", "self-harm/intent", "self_harm", "self_harm_instructions", "self_harm_intent",
-    "sexual", "sexual/minors", "sexual_minors", "violence", "violence/graphic", "violence_graphic",
-)  # fmt: skip
+CATEGORIES = tuple(
+    [
+        "harassment",
+        "harassment/threatening",
+        "harassment_threatening",
+        "hate",
+        "hate/threatening",
+        "hate_threatening",
+        "self-harm",
+        "self-harm/instructions",
+        "self-harm/intent",
+        "self_harm",
+        "self_harm_instructions",
+        "self_harm_intent",
+        "sexual",
+        "sexual/minors",
+        "sexual_minors",
+        "violence",
+        "violence/graphic",
+        "violence_graphic",
+    ]
+)
 DETOXIFY = ("identity_attack", "insult", "obscene", "severe_toxicity", "sexual_explicit", "threat", "toxicity")
 HEADER = pa.struct([("accept-language", pa.string()), ("user-agent", pa.string())])
 TURN = pa.struct(
@@ -66,14 +84,23 @@ SCHEMA = pa.schema(
 )
 
 
-def write_conversations(path: Path, conversations: Sequence[Sequence[str]]) -> None:
-    """One row per conversation, each a sequence of messages that begins with the user's."""
-    rows = [conversation_row(number, messages) for number, messages in enumerate(conversations)]
+@dataclass(frozen=True)
+class Conversation:
+    """Messages in turn, the user's first."""
+
+    messages: tuple[str, ...]
+    toxic: bool = False
+
+
+def write_conversations(path: Path, conversations: Sequence[Conversation]) -> None:
+    """One row per conversation."""
+    rows = [conversation_row(number, conversation) for number, conversation in enumerate(conversations)]
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), path, compression="zstd", row_group_size=100)
 
 
-def conversation_row(number: int, messages: Sequence[str]) -> dict[str, Any]:
+def conversation_row(number: int, conversation: Conversation) -> dict[str, Any]:
     """A row with an invented time and no person behind it."""
+    messages = conversation.messages
     asked = FIRST_DAY + timedelta(minutes=7 * number)
     turns = [turn(number, place, content, asked) for place, content in enumerate(messages)]
     return {
@@ -85,7 +112,7 @@ def conversation_row(number: int, messages: Sequence[str]) -> dict[str, Any]:
         "language": "English",
         "openai_moderation": [harmless() for _ in messages],
         "detoxify_moderation": [dict.fromkeys(DETOXIFY, 0.0) for _ in messages],
-        "toxic": False,
+        "toxic": conversation.toxic,
         "redacted": False,
         "header": {},
     }

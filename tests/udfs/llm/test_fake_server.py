@@ -106,7 +106,9 @@ def test_the_second_call_on_a_document_finds_it_cached_and_the_log_tells() -> No
         teacher = OpenAITeacher(settings)
         drafts = ("Compare the surveys.", "Name the captains.")
         requests = [make_request("answer", {**case, "instruction": draft}, settings) for draft in drafts]
-        return [await teacher.complete(request) for request in requests]
+        found = [await teacher.complete(request) for request in requests]
+        await teacher.aclose()
+        return found
 
     with FakeServer(lifetime=60) as server:
         first, second = asyncio.run(both(settings_for(server, api_key_env="")))

@@ -28,12 +28,14 @@ def request_about(text: str, settings: LlmSettings) -> Request:
     return make_request("type_label", {"examples": [text], "taken": []}, settings)
 
 
-def ask(settings: LlmSettings, text: str, task: str = "type_label") -> Reply:
+def ask(settings: LlmSettings, text: str) -> Reply:
     """One reply from the server."""
 
     async def once() -> Reply:
         teacher = OpenAITeacher(settings)
-        return await teacher.complete(request_about(text, settings))
+        reply = await teacher.complete(request_about(text, settings))
+        await teacher.aclose()
+        return reply
 
     return asyncio.run(once())
 
@@ -148,7 +150,8 @@ def test_key_is_read_at_each_call_and_kept_nowhere(
         monkeypatch.setenv(KEY_NAME, KEY)
         second = await teacher.complete(request_about("a", settings))
         transport: Any = teacher._transport
-        assert KEY not in repr(vars(teacher)) + repr(vars(transport)) + repr(vars(transport._client))
+        assert KEY not in repr(vars(teacher)) + repr(vars(transport)) + repr(vars(transport._session))
+        await teacher.aclose()
         return first, second
 
     first, second = asyncio.run(twice())
@@ -223,13 +226,17 @@ def test_odd_shapes_do_not_raise(payload: dict[str, Any], kind: ErrorKind) -> No
 
 
 def test_another_transport_can_take_the_place_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Recorded:
+    class Closing:
+        async def aclose(self) -> None:
+            pass
+
+    class Recorded(Closing):
         async def chat(self, body: Mapping[str, Any], key: str | None) -> Completion:
             message = {"role": "assistant", "content": json.dumps({"label": body["model"]})}
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
             return Completion(ChatCompletion.construct(choices=[choice], model="m"), {})
 
-    class Gateway:
+    class Gateway(Closing):
         async def chat(self, body: Mapping[str, Any], key: str | None) -> Completion:
             error = {"error": {"code": 429, "message": f"slow down, {key}"}}
             return Completion(ChatCompletion.construct(**error), {})

@@ -15,17 +15,18 @@ from udfs.llm.offline.choice import chance, pick
 from udfs.llm.offline.genres import FALLBACK, Genre, genre_scores, genres
 from udfs.llm.offline.reply_form import length_constraint, output_formats
 from udfs.llm.offline.request_form import asked_tasks, constraints, language_styles, sentiments
-from udfs.llm.offline.simplify import simplified
+from udfs.llm.offline.simplify import simplified, without_references
 from udfs.llm.offline.task_forms import TaskForm
 from udfs.llm.offline.vocabulary import load
 from udfs.llm.offline.words import stem, stop_words, tokens
 
 _PASTED_CHARS = 2_500  # with less pasted text the message itself is the text
 _CLEAR_SCORE = 1.2
+_LONG_CHARS, _CERTAIN_SCORE = 10_000, 6.0  # a shorter message is a text only when its genre is certain
 _SAMPLE_CHARS = 30_000
 _DOMAIN_SHARE = 0.012  # of the content words, for a domain to be named
-_SPECIAL_FORMAT_SHARE = 0.5
 _MANY_TASKS = 3
+_WITH_SUBJECT = 0.25  # of the document types name a subject area too
 
 
 def meta(user: str, assistant: str) -> dict[str, object]:
@@ -33,7 +34,7 @@ def meta(user: str, assistant: str) -> dict[str, object]:
     asking = part_message(user)
     genre = conversation_genre(user, asking)
     key = f"{user[:2_000]}\x1f{assistant[:500]}"
-    request = asking.request or user[:1_500]
+    request = without_references(asking.request) or user[:1_500]
     tasks = asked_tasks(request, genre.name)[:_MANY_TASKS]
     domains = domains_of(asking.pasted or user)
     return {
@@ -58,7 +59,9 @@ def conversation_genre(user: str, asking: Asking) -> Genre:
     known = genres()
     if len(asking.pasted) >= _PASTED_CHARS and len(asking.pasted) > 0.6 * len(user):
         scores = genre_scores(asking.pasted)
-        return known[max(scores, key=lambda name: scores[name])]
+        best = max(scores, key=lambda name: scores[name])
+        if len(user) > _LONG_CHARS or best == "source code" or scores[best] >= _CERTAIN_SCORE:
+            return known[best]
     scores = genre_scores(user)
     requests = {name: score for name, score in scores.items() if known[name].is_request or name == "source code"}
     best = max(requests, key=lambda name: requests[name])
@@ -94,7 +97,8 @@ def _document_type(genre: Genre, domains: list[str], key: str) -> str:
     wording = pick(genre.variants, "type", key)
     if genre.name == FALLBACK and domains:
         return f"{wording} on {domains[0]}"
-    if domains and not genre.is_request and chance(0.25, "subject", key):
+    implied = bool(domains) and not genre.words.isdisjoint(stem(token) for token in tokens(domains[0]))
+    if domains and not implied and not genre.is_request and chance(_WITH_SUBJECT, "subject", key):
         return f"{genre.name} on {domains[0]}"
     return wording
 

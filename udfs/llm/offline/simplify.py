@@ -15,6 +15,7 @@ from udfs.text import sentences
 
 _MAX_WORDS = 60
 _MAX_CHARS = 420
+_MIN_WORDS, _MIN_CUT = 6, 80
 _SEARCHED_CHARS = 4_000
 _OPTION = re.compile(r"^\s*\(?[A-Ha-h][.)]\s+")
 _LIST_MARK = re.compile(r"^\s*(?:[-*•>#]+|\d{1,2}[.)]|question \d+\.?)\s*", re.IGNORECASE)
@@ -25,7 +26,7 @@ _ASKS = re.compile(
     r"solve|use|act|imagine|consider|design|develop|build|who|what|when|where|why|how|which|complete|show|calculate)\b|"
     r"пожалуйста|напиши|доработай|добавь|найди|请|写|要求|hãy |tolong"
 )
-_CODE = re.compile(r"[{};]|</|=>|==|\w\(\)|https?://|^\s*(?:import|from|def|class|#include)\b")
+_CODE = re.compile(r"[{};]|</|<[!/A-Za-z]|=>|=\s*\w+[.(]|==|\w\(\)|https?://|^\s*(?:import|from|def|class|#include)\b")
 _CJK = re.compile(f"[{NO_SPACE}]")
 _ENDED = re.compile(r"[.!?。！？…:][\"'”’)]*$")
 _WH = re.compile(r"(?i)^(?:who|what|when|where|why|how|which|is|are|do|does|did|can|could|has|have)\b")
@@ -35,7 +36,8 @@ _REFERENCES = re.compile(r",? and you have to cite these papers:?.*$|\s+\d+\.\s+
 
 def simplified(asking: Asking, task: TaskForm, genre: Genre) -> str:
     """The request in at most 60 words, as one or two sentences that begin with a capital and end with a stop."""
-    chosen = _asking_sentences(asking.request) or _asking_sentences(asking.pasted[:_SEARCHED_CHARS])
+    pasted = "" if genre.name == "source code" else asking.pasted[:_SEARCHED_CHARS]
+    chosen = _asking_sentences(asking.request) or _shortened(asking.request) or _asking_sentences(pasted)
     if not chosen:
         value = task.value.replace("the document", f"the {genre.noun}").replace("the text", f"the {genre.noun}")
         chosen = value
@@ -44,14 +46,19 @@ def simplified(asking: Asking, task: TaskForm, genre: Genre) -> str:
         text = task.value
     text = text[:1].upper() + text[1:]
     if not _ENDED.search(text):
-        text += "?" if _WH.match(text) else "."
+        text += "?" if _WH.match(text) else "。" if _CJK.search(text[-1:]) else "."
     return text[:-1] + "." if text.endswith(":") else text
+
+
+def without_references(request: str) -> str:
+    """A request without the list of works it wants cited: their titles ask for nothing."""
+    return _REFERENCES.sub(".", request)
 
 
 def _asking_sentences(text: str) -> str:
     """The sentence that asks, with the one after it where both are short; empty when none asks."""
     lines = [line for line in text.splitlines() if line.strip() and not _OPTION.match(line) and not _CODE.search(line)]
-    body = _REFERENCES.sub(".", _DETAIL.sub("", "\n".join(_LIST_MARK.sub("", line) for line in lines)))
+    body = without_references(_DETAIL.sub("", "\n".join(_LIST_MARK.sub("", line) for line in lines)))
     found = [body[start:end].strip() for start, end in sentences(body)]
     asking = [index for index, sentence in enumerate(found) if _ASKS.search(sentence) and _is_short(sentence)]
     if not asking:
@@ -61,6 +68,16 @@ def _asking_sentences(text: str) -> str:
     if first + 1 in asking and _is_short(following):
         return following
     return found[first]
+
+
+def _shortened(text: str) -> str:
+    """The beginning of a request that is one long sentence, up to a comma; empty for code and fragments."""
+    words = text.split()
+    if len(words) < _MIN_WORDS or _CODE.search(text[:_MAX_CHARS]):
+        return ""
+    head = " ".join(words[:_MAX_WORDS])[:_MAX_CHARS]
+    cut = max(head.rfind(mark, _MIN_CUT) for mark in (", ", "; ", " - ", " ("))
+    return head[:cut] if cut > 0 else " ".join(words[:_MAX_WORDS // 2])
 
 
 def _is_short(text: str) -> bool:

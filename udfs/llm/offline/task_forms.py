@@ -92,3 +92,22 @@ def _key(value: str) -> str:
 def _content(value: str) -> frozenset[str]:
     """Stems of a value's telling words."""
     return frozenset(stem(token) for token in tokens(value) if token not in common_words() or len(token) > 5)
+
+
+def task_of_draft(draft: str) -> TaskForm:
+    """The task behind an instruction: the one whose wording it uses, else what its words ask for."""
+    for pattern, value in _wordings():
+        if pattern.search(draft):
+            return task_forms()[value]
+    return tasks_in(draft)[0]
+
+
+@cache
+def _wordings() -> tuple[tuple[re.Pattern[str], str], ...]:
+    """A pattern for every core sentence, with its task; the reference to the documents may be anything short."""
+    found = []
+    for task in task_forms().values():
+        for core in (*task.single_core, *task.multi_core):
+            parts = re.split(r"\{docs?\}", core)
+            found.append((re.compile(r".{3,80}?".join(map(re.escape, parts)), re.IGNORECASE), task.value))
+    return tuple(found)

@@ -1,0 +1,49 @@
+"""A round's plan: what is missing, where it can come from, and what is short."""
+
+from __future__ import annotations
+
+from jobs.runtime.rounds import Supply, plan_round
+
+
+def supply(share: float, accepted: int = 0, instructions: int = 0, next_walk: int = 0, documents: int = 99) -> Supply:
+    return Supply(share, accepted, instructions, next_walk, documents)
+
+
+def test_first_round_asks_for_the_mix() -> None:
+    state = {
+        ("single", "news"): supply(0.75),
+        ("single", "law"): supply(0.25),
+        ("multi", "news"): supply(0.75),
+        ("multi", "law"): supply(0.25),
+    }
+    wanted, accepted, short = plan_round(state, {"single": 8, "multi": 4}, 20)
+    assert wanted == {("single", "news"): 6, ("single", "law"): 2, ("multi", "news"): 3, ("multi", "law"): 1}
+    assert accepted == {"single": 0, "multi": 0}
+    assert short == {"single": {}, "multi": {}}
+
+
+def test_a_pair_needs_two_documents() -> None:
+    state = {("multi", "news"): supply(0.5, documents=3), ("multi", "law"): supply(0.5)}
+    wanted, _, short = plan_round(state, {"multi": 10}, 20)
+    assert wanted == {("multi", "news"): 1, ("multi", "law"): 9}
+    assert short == {"multi": {"news": 4}}
+
+
+def test_met_targets_ask_for_nothing() -> None:
+    state = {("single", "news"): supply(1.0, accepted=5)}
+    assert plan_round(state, {"single": 5}, 20)[0] == {}
+    assert plan_round(state, {"single": 3}, 20)[0] == {}, "a lowered target asks for nothing either"
+
+
+def test_candidates_are_bounded() -> None:
+    state = {("single", "news"): supply(1.0, next_walk=40, instructions=1)}
+    wanted, _, short = plan_round(state, {"single": 2}, 20)
+    assert wanted == {("single", "news"): 1}
+    assert short == {"single": {"news": 1}}
+
+
+def test_never_more_than_is_missing() -> None:
+    """A type above its quota (the mix shifted) must not make the others overshoot."""
+    state = {("single", "a"): supply(0.1, accepted=6), ("single", "b"): supply(0.9, accepted=0)}
+    wanted, _, _ = plan_round(state, {"single": 8}, 20)
+    assert sum(wanted.values()) == 2

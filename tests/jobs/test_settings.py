@@ -1,0 +1,66 @@
+"""Settings: every fault at once, overrides as YAML, nothing unknown accepted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jobs.runtime.errors import SettingsFault
+from jobs.runtime.settings import Settings, load_settings
+
+CONF = Path(__file__).resolve().parents[2] / "infra" / "conf"
+
+
+def test_all_faults_are_listed_at_once(tmp_path: Path) -> None:
+    config = tmp_path / "bad.yaml"
+    config.write_text("targets: {singel: 3}\nwalks: {nodes: 40}\nnonsense: 1\n")
+    with pytest.raises(SettingsFault) as caught:
+        load_settings(str(config), ["seed=abc", "broken"], str(tmp_path))
+    told = "\n".join(caught.value.faults)
+    assert "targets.singel: unknown key; did you mean 'single'?" in told
+    assert "walks.nodes" in told
+    assert "nonsense: unknown key" in told
+    assert "seed" in told
+    assert "--set broken" in told
+    assert len(caught.value.faults) == 5
+
+
+def test_overrides_are_yaml_and_beat_the_file(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("targets: {single: 3}\n")
+    overrides = ["targets.single=7", 'inputs.conversations=["a.parquet"]', "inputs.documents=[b.jsonl]"]
+    settings = load_settings(str(config), overrides, str(tmp_path))
+    assert settings.targets.single == 7
+    assert settings.inputs.conversations == ("a.parquet",)
+    assert settings.storage.root == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("inputs.documents=[x.jsonl]", "inputs.conversations: empty"),
+        ("filter.max_pair_document_tokens=40000", "max_pair_document_tokens <= max_document_tokens"),
+        ("walks.min_nodes=7", "walks.min_nodes"),
+        ("minhash.bands=7", "minhash.bands"),
+        ("llm.teacher=openai", "environment variable OPENAI_API_KEY is not set"),
+    ],
+)
+def test_faults_between_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, override: str, told: str) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(SettingsFault, match=told.replace("(", r"\(")):
+        load_settings(None, [override], str(tmp_path))
+
+
+def test_missing_root_and_config_are_named() -> None:
+    with pytest.raises(SettingsFault) as caught:
+        load_settings("nowhere.yaml", [], None)
+    assert any("nowhere.yaml" in fault for fault in caught.value.faults)
+    assert any("storage.root" in fault for fault in caught.value.faults)
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in CONF.glob("*.yaml")))
+def test_shipped_settings_are_valid(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "x")
+    monkeypatch.setenv("DATABRICKS_TOKEN", "x")
+    assert isinstance(load_settings(str(CONF / name), [], str(tmp_path)), Settings)

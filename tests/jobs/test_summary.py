@@ -1,0 +1,33 @@
+"""The account of a run: sums over rounds, balance, reasons without ids."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from jobs.runtime.summary import StageTally, Summary, reason_code
+
+
+def test_reason_codes_drop_ids_only() -> None:
+    assert reason_code("near_duplicate:" + "a1" * 32) == "near_duplicate"
+    assert reason_code("llm:bad_json") == "llm:bad_json"
+    assert reason_code("too_short") == "too_short"
+    assert reason_code("language:de") == "language:de"
+
+
+def test_rounds_add_up() -> None:
+    summary = Summary()
+    summary.tally(StageTally("walks", 3, 2, 1, 0, 3, Counter(walk_too_short=1), seconds=1.0))
+    summary.tally(StageTally("walks", 2, 2, 0, 0, 2, seconds=0.5))
+    told = summary.as_dict()["stages"]
+    assert told[0]["in"] == 5
+    assert told[0]["kept"] == 4
+    assert told[0]["reasons"] == {"walk_too_short": 1}
+    assert told[0]["money"] is None, "without a price the cost is unknown, not 0"
+
+
+def test_a_lost_row_is_a_bug() -> None:
+    StageTally("x", 3, 1, 1, 1).require_balance()
+    with pytest.raises(AssertionError, match="4 rows in, but 1 kept"):
+        StageTally("x", 4, 1, 1, 1).require_balance()

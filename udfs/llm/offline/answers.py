@@ -1,0 +1,179 @@
+"""Answers an instruction from its documents: adapts it to them, extracts, lays out, and quotes what it used.
+
+Every statement of the answer is a sentence of a document; what it adds are headings, labels and lead-ins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from udfs.llm.offline.choice import pick
+from udfs.llm.offline.code_parts import CodePart, code_parts
+from udfs.llm.offline.comparison import Own, Shared, joined, own_terms, shared_terms
+from udfs.llm.offline.extraction import Point, Source, operation_named, points, request_stems, with_following
+from udfs.llm.offline.genres import genre_named, genre_of
+from udfs.llm.offline.layouts import Form, form_of, lay_out, within
+from udfs.llm.offline.naming import Adapted, Named, adapt, mention, name_document, speakers
+from udfs.llm.offline.operations import Operation
+from udfs.llm.offline.passages import Passage
+from udfs.llm.offline.phrasing import core_task
+from udfs.llm.offline.task_forms import task_of_draft
+
+Nodes = Sequence[Mapping[str, str]]
+
+_MIN_QUOTE = 20
+_DEFAULT_SHAPE = "bullets"
+_LEAST_EACH, _MOST_EACH = 1, 5  # points from each of several documents
+_MIN_CODE_PARTS, _MOST_CODE_PARTS = 4, 12
+_BROAD = frozenset({"paragraphs", "sections"})  # forms in which a point may bring its neighbour along
+_UNANSWERABLE: dict[str, Any] = {"answerable": False, "instruction": "", "response": "", "quotes": []}
+
+
+def answer(
+    documents: Sequence[Mapping[str, str]], document_type: str, instruction: str, path: Nodes
+) -> dict[str, Any]:
+    """The reply of the answer task. Not answerable when a document has too few usable sentences."""
+    genre = genre_named(document_type)
+    noun = genre.noun if genre else "document"
+    has_task = any(node["field"] == "tasks" for node in path)
+    task = core_task(path) if has_task else task_of_draft(instruction)
+    operation = operation_named(task.operation)
+    key = "\x1f".join((instruction, *(str(document.get("doc_id", "")) for document in documents)))
+    sources = [Source.of(document["text"]) for document in documents]
+    if len(sources) == 1 and (operation.mode == "code" or genre_of(sources[0].text).name == "source code"):
+        made = _code_answer(sources[0], instruction, path, key)
+        if made is not None:
+            return made
+    if not sources or not all(source.is_usable for source in sources):
+        return dict(_UNANSWERABLE)
+    named = [name_document(source, noun) for source in sources]
+    adapted = adapt(instruction, named, key, operation.mode)
+    form = form_of(path, _DEFAULT_SHAPE)
+    made = _single if len(named) == 1 else _several
+    return made(named, operation, adapted, form, key)
+
+
+def _single(named: Sequence[Named], operation: Operation, adapted: Adapted, form: Form, key: str) -> dict[str, Any]:
+    """The answer from one document."""
+    document = named[0]
+    source = document.source
+    found = points(source, operation, form.count, key, adapted.topics, request_stems(adapted.instruction))
+    if "one main speaker" not in adapted.instruction and operation.name == "discussion":
+        found = _of_speaker(source, operation, adapted, form, key) or found
+    if form.shape in _BROAD:
+        found = _with_neighbours(source, found)
+    found = within(found, form.most)
+    topic = mention(adapted.topics[0]) if adapted.topics else "this"
+    lead = pick(operation.leads, "lead", key).format(noun=document.noun, topic=topic)
+    response = lay_out(found, form, lead[:1].upper() + lead[1:])
+    used = [(1, passage) for point in found for passage in point.passages]
+    return _reply(adapted.instruction, response, named, used)
+
+
+def _of_speaker(source: Source, operation: Operation, adapted: Adapted, form: Form, key: str) -> list[Point]:
+    """Points of the one speaker the instruction names; empty when it names none, or one who says too little."""
+    named = [speaker for speaker in speakers(source) if speaker in adapted.instruction]
+    if not named:
+        return []
+    own = tuple(p for p in source.passages if p.speaker == named[0])
+    if len(own) < form.count:
+        return []
+    positions = {passage.index: at for at, passage in enumerate(own)}
+    narrowed = Source(
+        source.text,
+        tuple(replace(passage, index=positions[passage.index]) for passage in own),
+        tuple(
+            replace(term, places=frozenset(positions[place] for place in term.places if place in positions))
+            for term in source.terms
+        ),
+        source.title,
+    )
+    return points(narrowed, operation, form.count, key)
+
+
+def _several(named: Sequence[Named], operation: Operation, adapted: Adapted, form: Form, key: str) -> dict[str, Any]:
+    """The answer from several documents: the same operation on each, then what they share and what they do not."""
+    each = min(_MOST_EACH, max(_LEAST_EACH, (form.count + 1) // len(named)))
+    wanted = request_stems(adapted.instruction)
+    parts = [
+        within(points(document.source, operation, each, f"{key}\x1f{at}", document.about, wanted), form.most // len(named))
+        for at, document in enumerate(named)
+    ]
+    shown = [frozenset(p.index for point in part for p in point.passages) for part in parts]
+    brief = form.shape == "short"
+    shared = [] if brief else shared_terms(named, shown)
+    also = [
+        known | {term.passages[at].index for term in shared} for at, known in enumerate(shown)
+    ]
+    own = [] if brief or form.shape == "paragraph" else own_terms(named, also)
+    response = joined(named, parts, shared, own, form, key)
+    used = [(at, p) for at, part in enumerate(parts, 1) for point in part for p in point.passages]
+    used += _compared(shared, own, form)
+    return _reply(adapted.instruction, response, named, used)
+
+
+def _compared(shared: Sequence[Shared], own: Sequence[Own], form: Form) -> list[tuple[int, Passage]]:
+    """The passages the comparison shows, with their documents' numbers."""
+    said = shared[:1] if form.shape == "paragraph" else shared
+    both = [(at, passage) for term in said for at, passage in enumerate(term.passages, 1)]
+    return both + [(term.document + 1, term.passage) for term in own]
+
+
+def _with_neighbours(source: Source, found: Sequence[Point]) -> list[Point]:
+    """Points with the sentence that follows, none of them shown twice."""
+    shown = {passage.index for point in found for passage in point.passages}
+    wider = []
+    for point in found:
+        candidate = with_following(source, point)
+        if candidate is not point and candidate.passages[-1].index not in shown:
+            shown.add(candidate.passages[-1].index)
+            wider.append(candidate)
+        else:
+            wider.append(point)
+    return wider
+
+
+def _reply(
+    instruction: str, response: str, named: Sequence[Named], used: Sequence[tuple[int, Passage]]
+) -> dict[str, Any]:
+    """The reply with one quote for each passage used."""
+    quotes = []
+    for number, passage in dict.fromkeys(used):
+        text = named[number - 1].source.text[passage.start : passage.end]
+        if len(text) >= _MIN_QUOTE:
+            quotes.append({"document": number, "text": text})
+    return {"answerable": True, "instruction": instruction, "response": response, "quotes": quotes}
+
+
+def _code_answer(source: Source, instruction: str, path: Nodes, key: str) -> dict[str, Any] | None:
+    """An inventory of a source file's parts; None when the text has too few definitions with comments."""
+    parts = [part for part in code_parts(source.text) if part.comment_span]
+    if len(parts) < _MIN_CODE_PARTS:
+        return None
+    named = name_document(source, "code")
+    step = max(1, len(parts) // _MOST_CODE_PARTS)
+    chosen = parts[::step][:_MOST_CODE_PARTS]
+    listed = ", ".join(f"`{part.name}`" for part in chosen[:3])
+    adapted = adapt(f"{instruction} Cover {listed} and the other parts.", [named], key, "parts")
+    form = form_of(path, _DEFAULT_SHAPE)
+    body = "\n".join(_code_line(number, part, form) for number, part in enumerate(chosen, 1))
+    quotes = [{"document": 1, "text": source.text[start:end]} for part in chosen for start, end in _code_spans(part)]
+    response = f"{pick(_CODE_LEADS, 'lead', key)}\n\n{body}"
+    return {"answerable": True, "instruction": adapted.instruction, "response": response, "quotes": quotes}
+
+
+_CODE_LEADS = ("The parts of the file and what their comments say:", "Building blocks, in the order of the file:")
+
+
+def _code_line(number: int, part: CodePart, form: Form) -> str:
+    """A list entry for one part of a source file."""
+    mark = f"{number}." if form.shape == "numbered" else "-"
+    return f"{mark} `{part.name}`: {part.comment}"
+
+
+def _code_spans(part: CodePart) -> list[tuple[int, int]]:
+    """The spans that back an entry, long enough to be quotes."""
+    spans = [(part.start, part.end), *([part.comment_span] if part.comment_span else [])]
+    return [(start, end) for start, end in spans if end - start >= _MIN_QUOTE]
