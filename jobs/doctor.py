@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Look, print, tell."""
     parser = argparse.ArgumentParser(description="Is everything here that a run needs?")
     parser.add_argument("--quick", action="store_true", help="only what the spark-submit wrapper checks")
-    parser.add_argument("--root", type=Path, default=Path("build"), help="where a run would write (disk space)")
+    parser.add_argument("--root", default="build", help="where a run would write (disk space)")
     parser.add_argument("--config", type=Path, help="settings of a run: is its teacher's key set?")
     options = parser.parse_args(arguments)
     findings = quick(os.environ) if options.quick else full(os.environ, options.root, options.config)

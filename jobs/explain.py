@@ -58,7 +58,7 @@ def explain(tables: Tables, wanted: str) -> dict[str, Any]:
     levels = ancestors(tables, found[0])
     return {
         "levels": [[_told(tables, one) for one in level] for level in levels],
-        "made_from_it": {table: ids for table, ids in descendants(tables, found[0]).items()},
+        "made_from_it": descendants(tables, found[0]),
         "versions": written_by(tables, str(found[0].row["run_id"])),
     }
 
@@ -88,10 +88,12 @@ def _lines(told: dict[str, Any]) -> Iterator[str]:
                 yield f"{pad}    {key}: {_short(value)}"
             if "call" in one:
                 call = one["call"]
-                yield f"{pad}    call {call['id'][:16]}: {call['teacher']} {call['model']}, prompt {call['prompt_sha'][:12]}"
+                who = f"{call['teacher']} {call['model']}, prompt {call['prompt_sha'][:12]}"
+                yield f"{pad}    call {call['id'][:16]}: {who}"
                 yield f"{pad}      reply: {_short(call['text'])}"
     for table, ids in told["made_from_it"].items():
-        yield f"made from it: {len(ids)} in {table} ({', '.join(i[:16] for i in ids[:3])}{' …' if len(ids) > 3 else ''})"
+        some = ", ".join(i[:16] for i in ids[:3]) + (" …" if len(ids) > 3 else "")
+        yield f"made from it: {len(ids)} in {table} ({some})"
     if told["versions"]:
         yield f"MLflow run {told['versions'][0]['run_id']} wrote, among others:"
         tables = {one["table"] for level in told["levels"] for one in level}

@@ -56,7 +56,8 @@ def run(name: str, args: Mapping[str, Any] | None = None, **frames: DataFrame) -
     of its own, so all frames must come from that one.
     """
     session = next(iter(frames.values())).sparkSession
-    return session.sql(_bound(query(name), args or {}), **frames)
+    named: dict[str, Any] = dict(frames)
+    return session.sql(_bound(query(name), args or {}), **named)
 
 
 @cache

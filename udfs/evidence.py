@@ -32,12 +32,13 @@ _LEAD_IN_WORDS = 30  # a line this short that ends in a colon announces, it does
 _ELLIPSIS = re.compile(r"\s*(?:\[\s*(?:\.{3}|…)\s*\]|\.{3,}|…)\s*")
 _QUOTE_MARKS = frozenset("\"'`´‘’‚‛“”„‟‹›«»「」『』〝〞＂＇")
 _DASHES = frozenset("-‐‑‒–—―−﹣－")
-_FUNCTION_WORDS = frozenset(
+_FUNCTION_WORDS_TEXT = (
     "a an the and or but nor of in on at to for from by with as is are was were be been being it its this that "
     "these those he she they them his her their we our you your i me my not no so if then than there here which "
     "who whom whose what when where how why do does did has have had will would can could may might shall should "
-    "must also into about over under up out off says say said states state".split()
+    "must also into about over under up out off says say said states state"
 )
+_FUNCTION_WORDS = frozenset(_FUNCTION_WORDS_TEXT.split())
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,8 @@ def descendants(tables: Tables, start: Found) -> dict[str, list[str]]:
     made: dict[str, list[str]] = {}
     level, seen = [start.id], {start.id}
     while level:
-        held = F.array(*[F.lit(i) for i in level])
-        pairs = _each(tables, lambda frame, name: frame.where(F.arrays_overlap("parent_ids", held)).select("id"))
+        is_child = F.arrays_overlap("parent_ids", F.array(*[F.lit(i) for i in level]))
+        pairs = _each(tables, is_child)
         level = []
         for row in pairs:
             if row["id"] not in seen:
@@ -105,7 +105,7 @@ def _located(tables: Tables, ids: list[str]) -> dict[str, list[str]]:
     for part in parts:
         matches = matches | F.col("id").startswith(part)
     located: dict[str, list[str]] = {}
-    for row in _each(tables, lambda frame, name: frame.where(matches).select("id").distinct()):
+    for row in _each(tables, matches):
         located.setdefault(row["table"], []).append(row["id"])
     return located
 
@@ -115,10 +115,11 @@ def _rows(tables: Tables, name: str, condition: Column) -> Iterable[Found]:
     return [Found(name, row.asDict(recursive=True)) for row in frame.collect()]
 
 
-def _each(tables: Tables, select: Any) -> list[Any]:
-    """One job over all stored tables: rows of `select(frame, name)` with the table's name."""
+def _each(tables: Tables, condition: Column) -> list[Any]:
+    """One job over all stored tables: (id, table) of the rows that meet the condition."""
     frames: list[DataFrame] = []
     for name in sql.tables():
         if name not in NOT_FOLLOWED and tables.exists(name):
-            frames.append(select(tables.read(name), name).withColumn("table", F.lit(name)))
+            held = tables.read(name).where(condition).select("id").distinct()
+            frames.append(held.withColumn("table", F.lit(name)))
     return reduce(DataFrame.unionByName, frames).collect() if frames else []

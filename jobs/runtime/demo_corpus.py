@@ -6,7 +6,9 @@ and an extractive assistant. It is for a first look, not for training, and the f
 
 from __future__ import annotations
 
+import hashlib
 import json
+import sys
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +18,7 @@ from random import Random
 import zstandard
 
 from jobs.runtime.demo.digest import Digest
-from jobs.runtime.demo.environment import Source
+from jobs.runtime.demo.environment import Source, packages
 from jobs.runtime.demo.oddities import odd_conversations, odd_documents
 from jobs.runtime.demo.replies import reply
 from jobs.runtime.demo.requests import compose
@@ -83,15 +85,42 @@ class Piece:
 
 def build_demo_corpus(folder: Path | str, seed: int) -> DemoCorpus:
     """Write `documents.jsonl.zst`, `conversations.parquet` and a README into `folder`; the same bytes for the same
-    seed and environment.
+    seed and environment. What an earlier run wrote for the same two is kept as it is.
 
     Raises DemoCorpusError when a kind has nothing to offer.
     """
     folder = Path(folder)
-    documents, conversations, counts = [], [], {}
+    paths = folder / "documents.jsonl.zst", folder / "conversations.parquet"
+    note, identity = folder / "corpus.json", identity_of(seed)
+    known = json.loads(note.read_text(encoding="ascii")) if note.is_file() else {}
+    if known.get("identity") == identity and all(path.is_file() for path in paths):
+        return DemoCorpus(*paths, {kind: (n[0], n[1]) for kind, n in known["counts"].items()})
+    documents, conversations, counts = compose_rows(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    note.unlink(missing_ok=True)
+    write_documents(paths[0], documents)
+    write_conversations(paths[1], conversations)
+    (folder / "README.md").write_text(README, encoding="ascii")
+    note.write_text(json.dumps({"identity": identity, "counts": counts}), encoding="ascii")  # last: all is whole
+    return DemoCorpus(*paths, counts)
+
+
+def identity_of(seed: int) -> str:
+    """Hash of all that the corpus depends on: the seed, the installed packages, Python, and this code."""
+    code = [Path(__file__), *sorted((Path(__file__).parent / "demo").glob("*.py"))]
+    versions = [f"{name}=={each.version}" for name, each in packages().items()]
+    parts = [str(seed), sys.version, *versions, *(path.read_text(encoding="utf-8") for path in code)]
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
+
+
+def compose_rows(seed: int) -> tuple[list[dict[str, object]], list[Conversation], dict[str, tuple[int, int]]]:
+    """Documents and conversations of all kinds in a seeded order, and how many there are of each kind."""
+    documents: list[dict[str, object]] = []
+    conversations: list[Conversation] = []
+    counts = {}
     seen: set[str] = set()
     for kind in KINDS:
-        rng = Random(f"{seed}/{kind}")  # a kind does not depend on what another one found
+        rng = Random(f"{seed}/{kind}")
         long, pasted = allot(kind, rng, seen)
         if not long or not pasted:
             raise DemoCorpusError(
@@ -106,12 +135,7 @@ def build_demo_corpus(folder: Path | str, seed: int) -> DemoCorpus:
     order = Random(seed)
     order.shuffle(documents)
     order.shuffle(conversations)
-    folder.mkdir(parents=True, exist_ok=True)
-    corpus = DemoCorpus(folder / "documents.jsonl.zst", folder / "conversations.parquet", counts)
-    write_documents(corpus.documents, documents)
-    write_conversations(corpus.conversations, conversations)
-    (folder / "README.md").write_text(README, encoding="ascii")
-    return corpus
+    return documents, conversations, counts
 
 
 def allot(kind: str, rng: Random, seen: set[str]) -> tuple[list[Piece], list[Piece]]:

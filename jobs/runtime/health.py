@@ -51,7 +51,7 @@ def quick(environment: Mapping[str, str]) -> list[Finding]:
     return [check_python(), check_spark(), check_java(environment), check_jars(hashes=False)]
 
 
-def full(environment: Mapping[str, str], root: Path, config: Path | None) -> list[Finding]:
+def full(environment: Mapping[str, str], root: str, config: Path | None) -> list[Finding]:
     """Everything that can be known without starting Spark or calling anyone but the teacher's host."""
     checks: list[Callable[[], Finding]] = [
         check_python,
@@ -119,9 +119,11 @@ def check_model(name: str) -> Finding:
     return Finding(name, "good", f"embedded one of {package}")
 
 
-def check_disk(root: Path) -> Finding:
-    """The disk that will hold the root can be written to and has room."""
-    there = next(folder for folder in (root, *root.absolute().parents) if folder.is_dir())
+def check_disk(root: str) -> Finding:
+    """The disk that will hold the root can be written to and has room; an object store is not asked."""
+    if "://" in root:
+        return Finding("disk", "good", f"{root} is not on this machine")
+    there = next(folder for folder in (Path(root), *Path(root).absolute().parents) if folder.is_dir())
     if not os.access(there, os.W_OK):
         return Finding("disk", "bad", f"{there} cannot be written to", "choose another --root")
     free = shutil.disk_usage(there).free / GIB

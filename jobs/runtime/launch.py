@@ -63,7 +63,8 @@ def prepare(arguments: Sequence[str], environment: Mapping[str, str]) -> Launch:
         options += ["--properties-file", given["--properties-file"]]
     path = Path(given.get("--properties-file", ""))
     given = (read_confs(path) if path.is_file() else {}) | given
-    local = is_local(given.get("--master") or given.get("spark.master", "local[*]"))
+    master = given.get("--master") or given.get("spark.master", "local[*]")
+    local = is_local(master)
     own_jars = not OWN_JARS.isdisjoint(given)
     if not own_jars:
         paths = [str(path) for path in jar_paths()]
@@ -72,7 +73,7 @@ def prepare(arguments: Sequence[str], environment: Mapping[str, str]) -> Launch:
     return Launch(
         [str(home / "bin" / "spark-submit"), *options, *job],
         {
-            **defaults(environment, local),
+            **defaults(environment, master),
             **{name: value for name, value in environment.items() if value},
             "SPARK_SUBMIT_OPTS": jvm_options(environment, archive=local and not own_jars),
             "SPARK_HOME": str(home),  # a stranger's Spark in the caller's environment would be another version
@@ -109,7 +110,7 @@ def is_local(master: str) -> bool:
     return master == "local" or master.startswith("local[")
 
 
-def defaults(environment: Mapping[str, str], local: bool) -> dict[str, str]:
+def defaults(environment: Mapping[str, str], master: str) -> dict[str, str]:
     """What is set only where the caller's environment says nothing."""
     values = {
         "PATH": SEARCH_PATH,
@@ -119,7 +120,7 @@ def defaults(environment: Mapping[str, str], local: bool) -> dict[str, str]:
     }
     if not any(environment.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG")):
         values["LC_ALL"] = "C.UTF-8"  # in the C locale a JVM cannot name files beyond ASCII
-    if local:
+    if master.startswith("local"):  # `local-cluster` too
         values["SPARK_LOCAL_IP"] = "127.0.0.1"
     return values
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pyspark.sql import DataFrame
 
@@ -102,9 +103,11 @@ def read_state(runner: Runner) -> dict[tuple[str, str], Supply]:
     frames = {name: tables.read(name) for name in ("seed_paths", "typed_documents", "long_documents", *ROUND)}
     drawn = ("pairings", "samples", "typed_documents", "long_documents")
     draws = {"max_draws": runner.settings.documents.max_draws}
-    available = sql.run("available_documents", draws, **{name: frames[name] for name in drawn})
+    supply: dict[str, Any] = {name: frames[name] for name in drawn}
+    available = sql.run("available_documents", draws, **supply)
     counted = ("seed_paths", "walks", "instructions", "pairings", "samples")
-    rows = sql.run("round_state", available=available, **{name: frames[name] for name in counted}).collect()
+    held: dict[str, Any] = {name: frames[name] for name in counted}
+    rows = sql.run("round_state", available=available, **held).collect()
     return {
         (r["setting"], r["document_type"]): Supply(
             r["share"], r["accepted"], r["instructions"], r["next_walk"], r["documents"]

@@ -17,17 +17,16 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
 import sql
-from jobs.runtime.errors import GateStop, LongloomError
+from jobs.runtime.accounting import DEFER, add_cost, count_batch, count_rows
+from jobs.runtime.errors import GateStop
 from jobs.runtime.history import Execution, History
-from jobs.runtime.ledger import Cost, Ledger
+from jobs.runtime.ledger import Ledger
 from jobs.runtime.recipes import identity, recipe
 from jobs.runtime.settings import Settings
 from jobs.runtime.stage import Shared, Stage, all_rows_parameters, fitted_parameters, keywords, positional
-from jobs.runtime.summary import StageTally, Summary, reason_code
+from jobs.runtime.summary import StageTally, Summary
 from jobs.runtime.tables import Once, Tables
 from udfs.models.errors import TooFewRows
-
-DEFER = "defer:"  # a row with this reason waits instead of being written
 
 
 @dataclass
@@ -136,7 +135,7 @@ class Runner:
         """Recompute the whole table."""
         rows = stage.function(**self._arguments(stage, stage.function, self.spark, None)).persist()
         try:
-            self._count_rows(rows, tally)
+            count_rows(rows, tally)
             self._write_whole(stage, rows, tally)
         finally:
             rows.unpersist()
@@ -169,16 +168,18 @@ class Runner:
         try:
             held = main.where(F.col("reject_reason").startswith(DEFER))
             ready = main.where(F.col("reject_reason").isNull() | ~F.col("reject_reason").startswith(DEFER))
-            self._count(stage, main, driving, waits, done)
+            count_batch(stage, main, driving, waits, done)
             if stage.dedupe or deferred_pass or stage.mode == "tops_up":
-                ready = self._unseen(stage.name, ready, session)
+                ready = self._unseen(stage.name, ready, session).persist()
+                held_frames.append(ready)
+                done.out = ready.count()  # now: once they are written, no row is unseen
             self._gate(stage, ready)
             waits = self._waits(held, waits)
             if done.deferred:
                 self.history.defer(stage.name, waits, deferred_pass)
-            self._write(stage, outputs, ready, added, once)
-            done.out = done.out if stage.counts == "rows" and not deferred_pass else ready.count()
             again = [row["input_id"] for row in waits.select("input_id").collect()] if deferred_pass else []
+            self._name_file_faults(ready)
+            self._write(stage, outputs, ready, added, once)
         finally:
             for frame in held_frames:
                 frame.unpersist()
@@ -202,7 +203,7 @@ class Runner:
             held.append(asked)
             answer = self.ledger.fulfil(stage.name, str(stage.task), asked)
             held.extend(answer.held)
-            _add_cost(done, answer.cost)
+            add_cost(done, answer.cost)
             arguments["replies"] = answer.replies.join(asked.select("input_id", "variables"), "input_id")
             waiting = answer.waiting
         made = stage.function(**arguments)
@@ -210,46 +211,6 @@ class Runner:
             held.append(made.base.persist())
             made = made.finish(made.base)
         return made, waiting
-
-    def _count(
-        self, stage: Stage, main: DataFrame, driving: DataFrame | None, waits: DataFrame | None, done: StageTally
-    ) -> None:
-        """Account for every driving row of the batch."""
-        counted = main.groupBy("reject_reason").count().collect()
-        for row in counted:
-            reason = row["reject_reason"]
-            if reason is None:
-                done.kept += row["count"]
-            elif reason.startswith(DEFER):
-                done.deferred += row["count"]
-                done.reasons[reason] += row["count"]
-            else:
-                done.rejected += row["count"]
-                done.reasons[reason_code(reason)] += row["count"]
-        done.out = done.kept + done.rejected
-        if waits is not None:
-            for row in waits.groupBy("reason").count().collect():
-                done.deferred += row["count"]
-                done.reasons[DEFER + row["reason"]] += row["count"]
-        done.rows_in = driving.count() if driving is not None else done.kept + done.rejected + done.deferred
-        if stage.counts == "inputs":
-            self._count_inputs(main, done)
-        elif stage.counts == "batch":
-            done.kept, done.rejected = done.rows_in - done.deferred, 0
-
-    def _count_inputs(self, main: DataFrame, done: StageTally) -> None:
-        """Accounts by driving row where a row gives many rows, or many rows give one."""
-        waits = F.max(F.col("reject_reason").startswith(DEFER))
-        fates = main.where(F.size("parent_ids") > 0).groupBy(F.col("parent_ids")[0].alias("input_id"))
-        fate = fates.agg(
-            F.coalesce(waits, F.lit(False)).alias("waits"),
-            F.min(F.col("reject_reason").isNotNull()).alias("fails"),
-        )
-        told = fate.agg(
-            F.count_if("waits").alias("deferred"), F.count_if(F.col("fails") & ~F.col("waits")).alias("rejected")
-        ).collect()[0]
-        done.deferred, done.rejected = told["deferred"], told["rejected"]
-        done.kept = done.rows_in - done.deferred - done.rejected
 
     def _write(
         self, stage: Stage, outputs: Mapping[str, DataFrame], ready: DataFrame, added: dict[str, Any], once: Once | None
@@ -259,8 +220,10 @@ class Runner:
             frame = self.tables.conform(outputs[name], name, added)
             self.tables.append(self._unseen(name, frame, ready.sparkSession), name, note, once)
         self.tables.append(ready, stage.name, note, once)
-        if "path" in ready.columns:
-            for row in ready.where(F.col("reject_reason").startswith("file:")).select("reject_reason", "path").collect():
+
+    def _name_file_faults(self, rows: DataFrame) -> None:
+        if "path" in rows.columns:
+            for row in rows.where(F.col("reject_reason").startswith("file:")).select("reject_reason", "path").collect():
                 self.summary.warn(f"{row['path']}: {row['reject_reason']}; what could be read was kept")
 
     def _write_whole(self, stage: Stage, rows: DataFrame, tally: StageTally) -> None:
@@ -326,7 +289,7 @@ class Runner:
 
         def teach(task: str, inputs: DataFrame) -> DataFrame:
             answer = self.ledger.fulfil(stage.name, task, inputs)
-            _add_cost(cost, answer.cost)
+            add_cost(cost, answer.cost)
             waits = answer.waiting.select("reason").limit(1).collect()
             if waits:
                 raise GateStop(f"{stage.name}: the teacher did not answer ({waits[0]['reason']}); run again to go on.")
@@ -345,15 +308,6 @@ class Runner:
             F.col("parent_ids")[0].alias("input_id"), F.expr(f"substr(reject_reason, {len(DEFER) + 1})").alias("reason")
         ).dropDuplicates(["input_id"])
         return own if waits is None else own.unionByName(waits)
-
-    def _count_rows(self, rows: DataFrame, tally: StageTally) -> None:
-        for row in rows.groupBy("reject_reason").count().collect():
-            if row["reject_reason"] is None:
-                tally.kept += row["count"]
-            else:
-                tally.rejected += row["count"]
-                tally.reasons[reason_code(row["reject_reason"])] += row["count"]
-        tally.rows_in = tally.kept + tally.rejected
 
     def unchanged(self, stage: Stage) -> bool:
         """True when inputs and recipe equal those of the last execution, and nothing waits."""
@@ -394,31 +348,3 @@ class Runner:
             f"{tally.deferred:>5,} deferred  {tally.calls:>6,} calls  {tally.seconds:6.1f} s"
             + (f"  {reasons}" if reasons else "")
         )
-
-
-def _add_cost(tally: StageTally, cost: Cost) -> None:
-    tally.calls += cost.calls
-    tally.tokens_in += cost.tokens_in
-    tally.tokens_out += cost.tokens_out
-
-
-def behind(stages: tuple[Stage, ...], start: str) -> list[str]:
-    """`start` and every stage whose rows come, through any number of steps, from it.
-
-    Raises LongloomError when there is no such stage.
-    """
-    names = [stage.name for stage in stages]
-    if start not in names:
-        raise LongloomError(f"there is no stage {start!r}; stages: {', '.join(names)}")
-    found = {start}
-    grew = True
-    while grew:
-        reached = {s.name for s in stages if found & (set(s.tables) | set(_also_read(stages, s)))}
-        grew = not reached <= found
-        found |= reached
-    return [name for name in names if name in found]
-
-
-def _also_read(stages: tuple[Stage, ...], reader: Stage) -> list[str]:
-    """Stages whose side tables `reader` reads."""
-    return [writer.name for writer in stages if set(writer.also) & set(reader.tables)]

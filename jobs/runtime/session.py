@@ -17,25 +17,25 @@ from jobs.runtime.jars import faults, jar_paths, read_lock
 from jobs.runtime.java import find_java
 from jobs.runtime.launch import defaults, is_local, jvm_options, read_confs
 
-DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
+# Classes whose absence Spark mentions late or never, and who brings them.
+NEEDED = {"io.delta.sql.DeltaSparkSessionExtension": "Delta", "org.graphframes.GraphFramePythonAPI": "GraphFrames"}
 
 
 def build_session(name: str, extra: Mapping[str, str] | None = None) -> SparkSession:
     """A session that can read Delta and run GraphFrames.
 
     `extra` overrides the file's confs under plain Python, and is ignored where a platform made the JVM.
-    Raises RuntimeError when the Delta classes are missing, because Spark itself only warns about it.
+    Raises RuntimeError when one of the two is not on the class path, because Spark itself only warns about it.
     """
     builder = SparkSession.builder.appName(name)
     if not launched_by_platform():
         confs = static_confs() | dict(extra or {})
-        local = is_local(confs["spark.master"])
-        confs = class_path(local) | confs
-        prepare_environment(local)
+        confs = class_path(is_local(confs["spark.master"])) | confs
+        prepare_environment(confs["spark.master"])
         for key, value in confs.items():
             builder = builder.config(key, value)
     session = builder.getOrCreate()
-    require_delta(session)
+    require_classes(session)
     return session
 
 
@@ -62,26 +62,27 @@ def class_path(local: bool) -> dict[str, str]:
     return {"spark.driver.extraClassPath": ":".join(paths)} if local else {"spark.jars": ",".join(paths)}
 
 
-def prepare_environment(local: bool) -> None:
+def prepare_environment(master: str) -> None:
     """What the JVM and the workers take from this process: their Python, their Java, quiet logging."""
     java = find_java(os.environ)
-    values = defaults(os.environ, local) | {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
+    values = defaults(os.environ, master) | {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
     if java is not None:
         values["JAVA_HOME"] = str(java.home)
     for name, value in values.items():
         os.environ.setdefault(name, value)
-    os.environ["SPARK_SUBMIT_OPTS"] = jvm_options(os.environ, archive=local)
+    os.environ["SPARK_SUBMIT_OPTS"] = jvm_options(os.environ, archive=is_local(master))
 
 
-def require_delta(session: SparkSession) -> None:
-    """Fail at once when the Delta extension is not on the class path."""
+def require_classes(session: SparkSession) -> None:
+    """Fail at once when the extensions are not on the class path."""
     jvm = session.sparkContext._jvm
-    try:
-        assert jvm is not None
-        loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
-        jvm.java.lang.Class.forName(DELTA_EXTENSION, True, loader)
-    except Exception as error:
-        raise RuntimeError(
-            "The Delta jars are not on Spark's class path. Run `make setup` (or `make demo`), "
-            "or start the job through .venv/bin/spark-submit."
-        ) from error
+    assert jvm is not None
+    loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
+    for name, library in NEEDED.items():
+        try:
+            jvm.java.lang.Class.forName(name, False, loader)
+        except Exception as error:
+            raise RuntimeError(
+                f"The {library} jar is not on Spark's class path. On this machine run `make setup` and start the job "
+                "through .venv/bin/spark-submit; on a cluster install the library that infra/jars.lock names."
+            ) from error

@@ -21,9 +21,10 @@ from jobs.runtime.history import History
 from jobs.runtime.ledger import Ledger
 from jobs.runtime.lineage import Lineage
 from jobs.runtime.lock import RootLock
+from jobs.runtime.order import behind
 from jobs.runtime.recipes import differences, identity
 from jobs.runtime.rounds import ROUND, run_rounds
-from jobs.runtime.runner import Runner, behind
+from jobs.runtime.runner import Runner
 from jobs.runtime.settings import InputSettings, Settings
 from jobs.runtime.sources import find_inputs, register
 from jobs.runtime.stage import Stage

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from udfs.minhash import bands, signature
 
 import sql
 from jobs.runtime.stage import Shared, llm_stage
 from sql.frames import duplicate_key, first_reason, reject_duplicates
 from udfs.llm.parse import reply_reader
+from udfs.minhash import bands, signature
 from udfs.settings import MinhashSettings
 
 TASK = "instruction"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from udfs.minhash import bands, signature
 
 import sql
 from jobs.runtime.stage import Shared, stage
 from sql.frames import duplicate_key, first_reason, reject_duplicates
 from udfs.language_columns import language_code
+from udfs.minhash import bands, signature
 from udfs.settings import FilterSettings, MinhashSettings, TokenizerSettings
 from udfs.tokens import token_count
 

@@ -12,8 +12,8 @@ from pyspark.sql import DataFrame
 
 import sql
 from jobs.runtime.errors import LongloomError
+from jobs.runtime.order import behind
 from jobs.runtime.recipes import differences, identity, recipe
-from jobs.runtime.runner import behind
 from jobs.runtime.settings import Settings
 from jobs.runtime.stage import AllRows, Fitted, all_rows_parameters, fitted_parameters, stage
 from jobs.stages import STAGES

@@ -13,7 +13,11 @@ from jobs.runtime.lock import LEASE_S, RootLock
 
 
 def test_second_run_is_refused_by_name(tmp_path: Path) -> None:
-    with RootLock(str(tmp_path)), pytest.raises(RootHeld, match=r"process \d+ on .+, started 20"), RootLock(str(tmp_path)):
+    with (
+        RootLock(str(tmp_path)),
+        pytest.raises(RootHeld, match=r"process \d+ on .+, started 20"),
+        RootLock(str(tmp_path)),
+    ):
         pass
     assert not (tmp_path / "_lock").exists()
 

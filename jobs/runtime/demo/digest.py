@@ -18,7 +18,7 @@ BULLET = re.compile(r"^\s*(?:[-*+o]|:\w+ ?[^:\n]{0,40}:|\(?\d{1,2}[.)]|\([a-z]\)
 MARKED = re.compile(r"^#{1,6}\s+(.{2,90}?)\s*#*$")
 CODE_MARKED = re.compile(r"^#{2,6}\s+(.{2,90}?)\s*#*$")  # in code a single # begins a comment
 LABELLED = re.compile(
-    r"^((?:Topic|Error|Module|Overview)\b.{0,80}|class \w+|(?:async )?def \w+|[A-Za-z_]\w*\([^()]{0,160}\)"
+    r"^((?:Topic|Error|Module|Overview)\b.{0,80}|class \w+|(?:async )?def \w+|[A-Za-z_]\w*(?=\(.{0,400}\)$)"
     r"|\d{1,2}\.\s+[A-Z][^.]{2,60}\.?|[A-Z][A-Z ,'()-]{7,70}|[a-z_]\w{3,40}(?=: [A-Z]))(?:[:(].*)?$"
 )
 IS_CODE = re.compile(r"^(?:import \w|from [\w.]+ import |def \w|class \w)", re.MULTILINE)

@@ -19,7 +19,7 @@ def odd_conversations(good: Sequence[Conversation]) -> list[Conversation]:
         replace(good[1], messages=(*good[1].messages, *SECOND_TURN)),
         replace(good[2], messages=good[2].messages[:1]),
         replace(good[3], messages=(good[3].messages[0], "")),
-        replace(good[4], toxic=True),
+        Conversation((good[4].messages[0] + "\n\nHurry up, you stupid machine!", good[4].messages[1]), toxic=True),
         good[5],
         good[6],
         replace(good[7], messages=(good[7].messages[0] + "\n\nThank you in advance!", good[7].messages[1])),

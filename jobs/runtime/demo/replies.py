@@ -53,13 +53,12 @@ def reply(digest: Digest, shape: str, wish: Wish) -> str:
 
 
 def choose(pool: list[Sentence], wish: Wish, digest: Digest) -> list[Sentence]:
-    """As many of the pool as are wished for, the most central ones, in the order of the text."""
-    fitting = [each for each in pool if not wish.short or each.words <= 25]
-    if len(fitting) < 3:
-        fitting += [each for each in digest.ranked if each not in fitting and (not wish.short or each.words <= 25)]
-    rank = {each.position: place for place, each in enumerate(digest.ranked)}
-    distinct = [each for each in fitting if each.position in rank]  # a near repetition has no rank
-    kept = sorted(distinct, key=lambda each: rank[each.position])[: wish.items]
+    """As many of the pool as are wished for, the most central ones, in the order of the text; other central sentences
+    only where the pool has fewer than three."""
+    wanted = {each.position for each in pool}
+    fitting = [each for each in digest.ranked if not wish.short or each.words <= 25]
+    kept = [each for each in fitting if each.position in wanted][: wish.items]
+    kept += [each for each in fitting if each.position not in wanted][: max(0, 3 - len(kept))]
     return sorted(kept, key=lambda each: each.position)
 
 

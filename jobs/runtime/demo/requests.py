@@ -259,7 +259,7 @@ def compose(rng: random.Random, kind: str, pasted: str) -> Request:
     asked = [task.format(n=items, text=noun)]
     if rng.random() < 0.6:
         asked.append(
-            rng.choice(("It is for {}.", "My readers are {}.", "Write it for {}.")).format(rng.choice(AUDIENCES))
+            rng.choice(("It is for {}.", "Write it for {}.", "I will pass it on to {}.")).format(rng.choice(AUDIENCES))
         )
     asked += forms.values()
     asked += [rng.choice(LIMITS)] if rng.random() < 0.6 else []
@@ -283,6 +283,7 @@ def arrange(rng: random.Random, asked: str, around: str, noun: str, pasted: str)
     lead = rng.choice(LEADS).format(text=noun)
     block = "\n\n".join(part for part in (lead, f"{before}{pasted}{after}") if part)
     place = rng.random()
+    parts: tuple[str, ...]
     if place < 0.55:
         parts = (f"{around} {asked}".strip(), block)
     elif place < 0.85:

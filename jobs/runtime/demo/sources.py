@@ -6,12 +6,10 @@ Every generator is lazy and follows a seeded order, so that a demo reads a few m
 from __future__ import annotations
 
 import ast
-import gzip
 import json
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -29,34 +27,33 @@ from jobs.runtime.demo.environment import (
     shuffled,
     source,
 )
+from jobs.runtime.demo.services import service_guide, worked_examples
 from jobs.runtime.demo.texts import from_html, from_markdown
 
 CHANGES = re.compile(
     r"^(#+ *|=+\n)?(change ?log|changes|release (notes|history)|history|news|what'?s new)\b.{0,30}$", re.I | re.M
 )
 
-ROLE = re.compile(r":[a-z:]+:(?=`)")  # Sphinx: :func:`name` is `name`
-NETWORK = tuple(
-    [
-        "aiohttp",
-        "anyio",
-        "botocore",
-        "fastapi",
-        "fsspec",
-        "git",
-        "h11",
-        "h2",
-        "httpcore",
-        "httpx",
-        "huggingface_hub",
-        "openai",
-        "requests",
-        "starlette",
-        "urllib3",
-        "uvicorn",
-    ]
+ROLE = re.compile(r":[a-z:]+:(?=`)|(?<=\w) <[^`<>\s]+>(?=`)")  # Sphinx: :func:`name <place>` is `name`
+HEADER = re.compile(r"\A(?:#[^\n]*\n)+\s*")
+NETWORK = (
+    "aiohttp",
+    "anyio",
+    "botocore",
+    "fastapi",
+    "fsspec",
+    "git",
+    "h11",
+    "h2",
+    "httpcore",
+    "httpx",
+    "huggingface_hub",
+    "openai",
+    "requests",
+    "starlette",
+    "urllib3",
+    "uvicorn",
 )
-RICH_EXAMPLES = 4_000  # bytes of a file of examples that is worth reading
 Kind = Callable[[Random], Iterator[Source]]
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
@@ -132,7 +129,13 @@ def modules(rng: Random, tops: Sequence[str], least: int, tests: bool = False) -
     files = [path for top in tops for path in python_files(top) if tests == bool({"tests", "test"} & set(path.parts))]
     for path in shuffled(rng, files):
         if least < path.stat().st_size < 150_000:
-            yield owner(path), str(path.relative_to(SITE)), read(path)
+            yield owner(path), str(path.relative_to(SITE)), without_header(read(path))
+
+
+def without_header(code: str) -> str:
+    """Code without the licence that opens it: the package's licence is noted elsewhere."""
+    found = HEADER.match(code)
+    return code[found.end() :] if found and "licen" in found.group().lower() else code
 
 
 def source_code(rng: Random) -> Iterator[Source]:
@@ -203,51 +206,6 @@ def explanation(signature: str, text: str) -> str:
     pairs = zip(sections[1::2], sections[2::2], strict=False)
     kept = [f"{name}: {body.strip()}" for name, body in pairs if name.strip() in wanted and len(body) > 150]
     return "\n\n".join([f"{signature.split('(')[0]}: {sections[0].strip()}", *kept]) if kept else ""
-
-
-def newest(name: str) -> dict[str, Path]:
-    """Service -> its newest file of this name among what botocore knows of cloud services."""
-    return {path.parts[-3]: path for path in sorted((SITE / "botocore" / "data").glob(f"*/*/{name}"))}
-
-
-def service_model(path: Path) -> dict[str, Any]:
-    """The description of a service, compressed or not."""
-    raw = path.read_bytes()
-    model: dict[str, Any] = json.loads(gzip.decompress(raw) if path.suffix == ".gz" else raw)
-    return model
-
-
-def service_guide(rng: Random) -> Iterator[Source]:
-    """What a cloud service does, operation by operation, in prose."""
-    models, examples = newest("service-2.json*"), newest("examples-1.json")
-    rich = {name for name, path in examples.items() if path.stat().st_size > RICH_EXAMPLES}
-    for name in shuffled(rng, sorted(set(models) - rich)):
-        model = service_model(models[name])
-        told = [f"# {model['metadata'].get('serviceFullName', name)}", from_html(model.get("documentation", ""))]
-        for title, operation in model["operations"].items():
-            told.append(f"## {title}\n\n{from_html(operation.get('documentation', ''))}")
-        yield source("botocore", name, "\n\n".join(told))
-
-
-def worked_examples(rng: Random) -> Iterator[Source]:
-    """Requests to cloud services and their replies, each with what the operation does and what the example shows."""
-    models, examples = newest("service-2.json*"), newest("examples-1.json")
-    told = []
-    for name in shuffled(rng, sorted(set(models) & set(examples))):
-        if examples[name].stat().st_size > RICH_EXAMPLES:
-            operations = service_model(models[name])["operations"]
-            for title, cases in json.loads(read(examples[name]))["examples"].items():
-                purpose = from_html(operations.get(title, {}).get("documentation", "")).split("\n\n")[0]
-                told.append(worked_example(name, title, purpose, cases[0]))
-    yield source("botocore", "examples", "\n\n".join(each for each in told if len(each) < 2_500))
-
-
-def worked_example(service: str, operation: str, purpose: str, case: dict[str, Any]) -> str:
-    """One request with its reply, as text without blank lines inside (it is not to be cut in two)."""
-    told = [purpose, f"Example: {case.get('title', operation)}", from_html(case.get("description", ""))]
-    parts = [f"## {service} {operation}", *(f"{each.strip().rstrip('.')}." for each in told if each.strip())]
-    parts += [f"{side.capitalize()}: {json.dumps(case[side])}" for side in ("input", "output") if case.get(side)]
-    return "\n\n".join(part for part in parts if part).replace("\n\n", "\n")
 
 
 def error_catalogue(rng: Random) -> Iterator[Source]:

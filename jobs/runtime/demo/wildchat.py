@@ -18,27 +18,25 @@ import pyarrow.parquet as pq
 MODEL = "demo-extractive"  # no language model wrote these replies, and every row says so
 FIRST_DAY = datetime(2024, 1, 1, tzinfo=UTC)
 STAMP = pa.timestamp("us", tz="UTC")
-CATEGORIES = tuple(
-    [
-        "harassment",
-        "harassment/threatening",
-        "harassment_threatening",
-        "hate",
-        "hate/threatening",
-        "hate_threatening",
-        "self-harm",
-        "self-harm/instructions",
-        "self-harm/intent",
-        "self_harm",
-        "self_harm_instructions",
-        "self_harm_intent",
-        "sexual",
-        "sexual/minors",
-        "sexual_minors",
-        "violence",
-        "violence/graphic",
-        "violence_graphic",
-    ]
+CATEGORIES = (
+    "harassment",
+    "harassment/threatening",
+    "harassment_threatening",
+    "hate",
+    "hate/threatening",
+    "hate_threatening",
+    "self-harm",
+    "self-harm/instructions",
+    "self-harm/intent",
+    "self_harm",
+    "self_harm_instructions",
+    "self_harm_intent",
+    "sexual",
+    "sexual/minors",
+    "sexual_minors",
+    "violence",
+    "violence/graphic",
+    "violence_graphic",
 )
 DETOXIFY = ("identity_attack", "insult", "obscene", "severe_toxicity", "sexual_explicit", "threat", "toxicity")
 HEADER = pa.struct([("accept-language", pa.string()), ("user-agent", pa.string())])

@@ -19,7 +19,7 @@ from udfs.llm.openai_teacher import OpenAITeacher, read_completion, wire_body
 from udfs.llm.parse import parse_reply
 from udfs.llm.requests import make_request
 from udfs.llm.teacher import ErrorKind, Reply, Request
-from udfs.llm.transport import Completion
+from udfs.llm.transport import AiohttpTransport, Completion
 from udfs.settings import LlmSettings
 
 
@@ -247,3 +247,17 @@ def test_another_transport_can_take_the_place_of_ours(monkeypatch: pytest.Monkey
     assert (good.status, good.text) == ("ok", '{"label": "m"}')
     limited = asyncio.run(OpenAITeacher(settings, Gateway()).complete(request_about("x", settings)))
     assert limited.error_kind == ErrorKind.RATE_LIMITED and KEY not in str(limited.error)
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy"),
+    [
+        ("http://models.example/v1", "http://proxy:3128"),
+        ("http://inside.example/v1", None),
+        ("http://127.0.0.1/v1", None),
+    ],
+)
+def test_proxies_come_from_the_environment(url: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://proxy:3128")
+    monkeypatch.setenv("no_proxy", "inside.example,127.0.0.1")
+    assert AiohttpTransport(url, 1.0)._proxy == proxy

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from tests.udfs.llm.support import (
 )
 from udfs.llm.circuit import BAD_REQUESTS_BEFORE_OPENING
 from udfs.llm.retry import RetryPolicy
-from udfs.llm.sender import LONGEST_CHAIN, send
+from udfs.llm.sender import LONGEST_CHAIN, OUTCOMES_PER_BATCH, send
 from udfs.llm.spool import SpoolUnavailable
 from udfs.llm.teacher import ErrorKind, Reply, Request, failed
 from udfs.settings import LlmSettings
@@ -43,6 +44,14 @@ def sent(teacher: Any, rows: pa.RecordBatch, spool: Path, size: int = 7, **more:
     options = {"policy": AT_ONCE, "settings": LlmSettings(concurrency=4), "run_id": new_run(), **more}
     run = send(options.pop("settings"), str(spool), "stage", teacher=teacher, **options)
     return outcomes(run(iter(in_batches(rows, size))))
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait for something that another thread brings about."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 async def good(_: Request) -> Reply:
@@ -258,15 +267,24 @@ def test_a_spool_that_cannot_be_written_stops_the_task(tmp_path: Path) -> None:
 
 def test_a_closed_task_gives_up_what_is_in_flight(tmp_path: Path) -> None:
     async def script(request: Request) -> Reply:
-        if int(text_of(request)) >= 64:
+        if int(text_of(request)) >= OUTCOMES_PER_BATCH:
             await asyncio.sleep(600)
         return Reply("ok", text=GOOD)
 
-    run = send(LlmSettings(concurrency=8), str(tmp_path), "s", new_run(), teacher=Scripted(script))
-    results = run(iter([request_rows([str(n) for n in range(73)])]))
-    first = next(results)
+    def batches() -> Iterator[pa.RecordBatch]:
+        rows = request_rows([str(n) for n in range(OUTCOMES_PER_BATCH + 4)])
+        yield rows.slice(0, OUTCOMES_PER_BATCH)
+        wait_until(lambda: len(spooled(str(tmp_path))) == OUTCOMES_PER_BATCH)
+        for number in range(4):  # the first of them finds a whole batch of outcomes waiting
+            time.sleep(0.1)
+            yield rows.slice(OUTCOMES_PER_BATCH + number, 1)
+
+    teacher = Scripted(script)
+    results = send(LlmSettings(concurrency=8), str(tmp_path), "s", new_run(), teacher=teacher)(batches())
+    assert next(results).num_rows >= OUTCOMES_PER_BATCH
+    wait_until(lambda: teacher.in_flight > 0)
     results.close()  # type: ignore[attr-defined]
-    assert first.num_rows >= 64
+    wait_until(lambda: teacher.in_flight == 0)
 
 
 def test_lone_surrogates_in_a_reply_are_kept_readable(tmp_path: Path) -> None:
@@ -321,3 +339,10 @@ def test_order_of_calls_follows_the_rows(tmp_path: Path) -> None:
     texts = [str(n) for n in range(50)]
     sent(teacher, request_rows(texts), tmp_path, settings=LlmSettings(concurrency=1))
     assert all(int(a) < int(b) for a, b in pairwise(teacher.asked)) and len(teacher.asked) == 50
+
+
+def test_the_offline_teacher_answers_by_settings_alone(tmp_path: Path) -> None:
+    run = send(LlmSettings(), str(tmp_path), "stage", new_run())
+    found = outcomes(run(iter([request_rows(["river surveys", "recipes"])])))
+    assert {row["status"] for row in found.values()} == {"ok"}
+    assert {row["teacher"] for row in spooled(str(tmp_path))} == {"offline"}

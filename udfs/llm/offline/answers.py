@@ -6,34 +6,35 @@ Every statement of the answer is a sentence of a document; what it adds are head
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from udfs.llm.offline.choice import pick
 from udfs.llm.offline.code_parts import CodePart, code_parts
-from udfs.llm.offline.comparison import Own, Shared, joined, own_terms, shared_terms
-from udfs.llm.offline.extraction import Point, Source, operation_named, points, request_stems, with_following
+from udfs.llm.offline.comparison import joined, own_terms, shared_terms
+from udfs.llm.offline.extraction import Point, operation_named, points, with_following
 from udfs.llm.offline.genres import genre_named, genre_of
 from udfs.llm.offline.layouts import Form, form_of, lay_out, within
 from udfs.llm.offline.naming import Adapted, Named, adapt, mention, name_document, speakers
 from udfs.llm.offline.operations import Operation
 from udfs.llm.offline.passages import Passage
 from udfs.llm.offline.phrasing import core_task
+from udfs.llm.offline.source import Source
 from udfs.llm.offline.task_forms import task_of_draft
 
 Nodes = Sequence[Mapping[str, str]]
 
 _MIN_QUOTE = 20
 _DEFAULT_SHAPE = "bullets"
-_LEAST_EACH, _MOST_EACH = 1, 5  # points from each of several documents
+_LEAST_EACH, _MOST_EACH = 2, 5  # points from each of several documents
+_FEW_WORDS, _SOME_WORDS = 160, 300
+_LEAST_COMMENT = 3  # words
 _MIN_CODE_PARTS, _MOST_CODE_PARTS = 4, 12
 _BROAD = frozenset({"paragraphs", "sections"})  # forms in which a point may bring its neighbour along
 _UNANSWERABLE: dict[str, Any] = {"answerable": False, "instruction": "", "response": "", "quotes": []}
 
 
-def answer(
-    documents: Sequence[Mapping[str, str]], document_type: str, instruction: str, path: Nodes
-) -> dict[str, Any]:
+def answer(documents: Sequence[Mapping[str, str]], document_type: str, instruction: str, path: Nodes) -> dict[str, Any]:
     """The reply of the answer task. Not answerable when a document has too few usable sentences."""
     genre = genre_named(document_type)
     noun = genre.noun if genre else "document"
@@ -50,18 +51,19 @@ def answer(
         return dict(_UNANSWERABLE)
     named = [name_document(source, noun) for source in sources]
     adapted = adapt(instruction, named, key, operation.mode)
-    form = form_of(path, _DEFAULT_SHAPE)
-    made = _single if len(named) == 1 else _several
-    return made(named, operation, adapted, form, key)
+    form = form_of(path, _DEFAULT_SHAPE, may_be_short=len(named) == 1 and operation.fits_one_sentence)
+    if len(named) == 1:
+        return _single(named, operation, adapted, form, key)
+    return _several(named, operation, adapted, form, key)
 
 
 def _single(named: Sequence[Named], operation: Operation, adapted: Adapted, form: Form, key: str) -> dict[str, Any]:
     """The answer from one document."""
     document = named[0]
     source = document.source
-    found = points(source, operation, form.count, key, adapted.topics, request_stems(adapted.instruction))
-    if "one main speaker" not in adapted.instruction and operation.name == "discussion":
-        found = _of_speaker(source, operation, adapted, form, key) or found
+    found = points(source, operation, form.count, adapted.topics)
+    if operation.name == "discussion":
+        found = _of_speaker(source, operation, adapted, form) or found
     if form.shape in _BROAD:
         found = _with_neighbours(source, found)
     found = within(found, form.most)
@@ -72,7 +74,7 @@ def _single(named: Sequence[Named], operation: Operation, adapted: Adapted, form
     return _reply(adapted.instruction, response, named, used)
 
 
-def _of_speaker(source: Source, operation: Operation, adapted: Adapted, form: Form, key: str) -> list[Point]:
+def _of_speaker(source: Source, operation: Operation, adapted: Adapted, form: Form) -> list[Point]:
     """Points of the one speaker the instruction names; empty when it names none, or one who says too little."""
     named = [speaker for speaker in speakers(source) if speaker in adapted.instruction]
     if not named:
@@ -90,35 +92,44 @@ def _of_speaker(source: Source, operation: Operation, adapted: Adapted, form: Fo
         ),
         source.title,
     )
-    return points(narrowed, operation, form.count, key)
+    return points(narrowed, operation, form.count)
 
 
 def _several(named: Sequence[Named], operation: Operation, adapted: Adapted, form: Form, key: str) -> dict[str, Any]:
     """The answer from several documents: the same operation on each, then what they share and what they do not."""
-    each = min(_MOST_EACH, max(_LEAST_EACH, (form.count + 1) // len(named)))
-    wanted = request_stems(adapted.instruction)
+    room = _room(form)
     parts = [
-        within(points(document.source, operation, each, f"{key}\x1f{at}", document.about, wanted), form.most // len(named))
-        for at, document in enumerate(named)
+        within(points(document.source, operation, room.points, document.about), room.words // len(named))
+        for document in named
     ]
     shown = [frozenset(p.index for point in part for p in point.passages) for part in parts]
-    brief = form.shape == "short"
-    shared = [] if brief else shared_terms(named, shown)
-    also = [
-        known | {term.passages[at].index for term in shared} for at, known in enumerate(shown)
-    ]
-    own = [] if brief or form.shape == "paragraph" else own_terms(named, also)
+    shared = shared_terms(named, shown, room.shared)
+    also = [known | {term.passages[at].index for term in shared} for at, known in enumerate(shown)]
+    own = own_terms(named, also, room.own)
     response = joined(named, parts, shared, own, form, key)
     used = [(at, p) for at, part in enumerate(parts, 1) for point in part for p in point.passages]
-    used += _compared(shared, own, form)
+    used += [(at, p) for term in shared for at, p in enumerate(term.passages, 1)]
+    used += [(term.document + 1, term.passage) for term in own]
     return _reply(adapted.instruction, response, named, used)
 
 
-def _compared(shared: Sequence[Shared], own: Sequence[Own], form: Form) -> list[tuple[int, Passage]]:
-    """The passages the comparison shows, with their documents' numbers."""
-    said = shared[:1] if form.shape == "paragraph" else shared
-    both = [(at, passage) for term in said for at, passage in enumerate(term.passages, 1)]
-    return both + [(term.document + 1, term.passage) for term in own]
+@dataclass(frozen=True)
+class _Room:
+    """What an answer over several documents has room for: points of each, their words, terms to compare."""
+
+    points: int
+    words: int
+    shared: int
+    own: int
+
+
+def _room(form: Form) -> _Room:
+    """Room by form and word limit; a comparison has its share of the words."""
+    if form.shape == "paragraph" or 0 < form.most <= _FEW_WORDS:
+        return _Room(2 if form.shape == "paragraph" else 1, form.most // 2, 1, 0)
+    if 0 < form.most <= _SOME_WORDS:
+        return _Room(2, form.most // 2, 1, 1)
+    return _Room(min(_MOST_EACH, max(_LEAST_EACH, (form.count + 1) // 2)), 0, 3, 2)
 
 
 def _with_neighbours(source: Source, found: Sequence[Point]) -> list[Point]:
@@ -149,7 +160,11 @@ def _reply(
 
 def _code_answer(source: Source, instruction: str, path: Nodes, key: str) -> dict[str, Any] | None:
     """An inventory of a source file's parts; None when the text has too few definitions with comments."""
-    parts = [part for part in code_parts(source.text) if part.comment_span]
+    parts = [
+        part
+        for part in code_parts(source.text)
+        if part.comment[:1].isalnum() and len(part.comment.split()) >= _LEAST_COMMENT
+    ]
     if len(parts) < _MIN_CODE_PARTS:
         return None
     named = name_document(source, "code")
@@ -158,7 +173,7 @@ def _code_answer(source: Source, instruction: str, path: Nodes, key: str) -> dic
     listed = ", ".join(f"`{part.name}`" for part in chosen[:3])
     adapted = adapt(f"{instruction} Cover {listed} and the other parts.", [named], key, "parts")
     form = form_of(path, _DEFAULT_SHAPE)
-    body = "\n".join(_code_line(number, part, form) for number, part in enumerate(chosen, 1))
+    body = _code_list(chosen, form)
     quotes = [{"document": 1, "text": source.text[start:end]} for part in chosen for start, end in _code_spans(part)]
     response = f"{pick(_CODE_LEADS, 'lead', key)}\n\n{body}"
     return {"answerable": True, "instruction": adapted.instruction, "response": response, "quotes": quotes}
@@ -167,10 +182,17 @@ def _code_answer(source: Source, instruction: str, path: Nodes, key: str) -> dic
 _CODE_LEADS = ("The parts of the file and what their comments say:", "Building blocks, in the order of the file:")
 
 
-def _code_line(number: int, part: CodePart, form: Form) -> str:
-    """A list entry for one part of a source file."""
-    mark = f"{number}." if form.shape == "numbered" else "-"
-    return f"{mark} `{part.name}`: {part.comment}"
+def _code_list(parts: Sequence[CodePart], form: Form) -> str:
+    """The parts of a source file with their comments, in the asked form."""
+    if form.shape == "table":
+        rows = [f"| `{part.name}` | {part.comment.replace('|', '/')} |" for part in parts]
+        return "\n".join(("| Part | Comment |", "|---|---|", *rows))
+    if form.shape in {"paragraph", "paragraphs", "short"}:
+        return " ".join(f"`{part.name}`: {part.comment.rstrip('.')}." for part in parts)
+    numbered = form.shape in {"numbered", "sections"}
+    return "\n".join(
+        f"{f'{number}.' if numbered else '-'} `{part.name}`: {part.comment}" for number, part in enumerate(parts, 1)
+    )
 
 
 def _code_spans(part: CodePart) -> list[tuple[int, int]]:

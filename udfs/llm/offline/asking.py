@@ -28,7 +28,8 @@ _IMPERATIVE = re.compile(
 )
 _POLITE = re.compile(
     r"(?i)\bplease\b|\b(?:can|could|would|will) you\b|\bi (?:want|need|would like|'d like)\b|\bhelp me\b|"
-    r"\byou(?:'re| are) (?:asked|tasked|given|a |an |required)|\byour task\b|\bgiven the (?:above|points|text|following)|"
+    r"\byou(?:'re| are) (?:asked|tasked|given|a |an |required)|\byour task\b|"
+    r"\bgiven the (?:above|points|text|following)|"
     r"пожалуйста|помоги|напиши|доработай|добавь|найди|请|帮我|写一|要求|por favor|s'il vous|bitte|hãy |tolong"
 )
 _QUESTION = re.compile(r"[?？]\s*$|[?？]\s")
@@ -94,9 +95,7 @@ def _tail_length(blocks: list[str]) -> int:
         if len(block) > _REQUEST_CHARS and not references:
             break
         if _block_score(block[:_REQUEST_CHARS]) >= (_MIN_SCORE if count > 1 else _MIN_LAST_SCORE):
-            asked_before = (
-                count < len(blocks) - 1 and _starts_with_option(block) and len(blocks[-count - 1]) <= 600
-            )
+            asked_before = count < len(blocks) - 1 and _starts_with_option(block) and len(blocks[-count - 1]) <= 600
             return count + asked_before
         if count == 1 and len(block) <= 250 and _PERSON.search(block):
             return 1

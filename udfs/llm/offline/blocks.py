@@ -15,22 +15,33 @@ from statistics import median
 _TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,80}>")
 _HEADING_TAG = re.compile(r"<[Hh][1-6]\b")
 _HTML_TAGS = 20  # so many tags mean a page, not a text that mentions a few
-_SPEAKER = re.compile(r"^\s*((?:\[?[A-Z][\w.'’()&\[\]-]*)(?: (?:[A-Z(][\w.'’()&-]*|of|the|and|de|v\.o\.\)|o\.s\.\))){0,6})\s{0,2}:\s+(?=\S)")
+_SPEAKER = re.compile(
+    r"^\s*((?:\[?[A-Z][\w.'’()&\[\]-]*)"
+    r"(?: (?:[A-Z(][\w.'’()&-]*|of|the|and|de|v\.o\.\)|o\.s\.\))){0,6})\s{0,2}:\s+(?=\S)"
+)
 _SPEAKER_TIMES = 2  # a label must come back to be a speaker
 _SPEAKERS_NEEDED = 8  # labelled lines a transcript has at least
 _SPEAKING_SHARE = 0.1  # of all lines
 _NOT_A_SPEAKER = re.compile(
     r"(?i)\[?(?:source|note|notes|example|examples|figure|fig|table|page|title|authors?|date|topic|tip|warning|url|see|"
-    r"returns?|parameters?|raises|version|licen[sc]e|copyright|references?|section|step|question|answer|summary)\b"
+    r"returns?|parameters?|raises|version|licen[sc]e|copyright|references?|section|step|question|answer|summary|scene|int|ext|"
+    r"cut to|later|meanwhile)\b"
 )
 _BULLET = re.compile(r"^\s*(?:[-*+•◦▪·]|\(?\d{1,3}[.)]|\(?[a-z]\)|\[\d{1,4}\])\s+")
 _MARKDOWN_HEADING = re.compile(r"^\s{0,3}(#{1,6})\s+(.+?)\s*#*\s*$")
-_NUMBERED_HEADING = re.compile(r"^\s*(?:(?:section|chapter|part|article|act|scene)\s+)?(?:\d+(?:\.\d+)*|[IVXLC]+)[.)]?\s+(?=[A-Z(\"“])", re.IGNORECASE)
+_NUMBERED_HEADING = re.compile(
+    r"^\s*(?:(?:section|chapter|part|article|act|scene)\s+)?(?:\d+(?:\.\d+)*|[IVXLC]+)[.)]?\s+(?=[A-Z(\"“])",
+    re.IGNORECASE,
+)
 _UNDERLINE = re.compile(r"^\s*(?:={3,}|-{3,}|~{3,}|\*{3,}|\^{3,})\s*$")
-_SPECIAL_HEADING = re.compile(r"^\s*(?:introduction|abstract|background|conclusions?|methods?|results|discussion|summary|foreword|preface|epilogue|prologue)\s*$", re.IGNORECASE)
+_SPECIAL_HEADING = re.compile(
+    r"^\s*(?:introduction|abstract|background|conclusions?|methods?|results|discussion|summary|foreword|preface|epilogue|prologue)\s*$",
+    re.IGNORECASE,
+)
 _ENDS_SENTENCE = re.compile(r"[.!?:;…。！？]['\"”’)\]]*\s*$")
 _FURNITURE = re.compile(r"(?i)source ?:|page \d|exhibit\b|review ?#|table of contents|figure\b|table \d")
-_SMALL_WORDS = frozenset("a an and as at by for from in into of on or the to with vs per is are how what why".split())
+_SMALL = "a an and as at by for from in into of on or the to with vs per is are how what why"  # in titles
+_SMALL_WORDS = frozenset(_SMALL.split())
 _HEADING_CHARS = 90
 _WRAP_MIN, _WRAP_MAX = 45, 110  # line lengths of text broken at a margin
 
@@ -131,9 +142,7 @@ def _is_wrapped(lines: list[_Line]) -> bool:
     lengths = sorted(len(line.text.strip()) for line in lines if len(line.text.strip()) > 20)
     if len(lengths) < 8:
         return False
-    unfinished = sum(
-        not _ENDS_SENTENCE.search(line.text) for line in lines if len(line.text.strip()) > _WRAP_MIN - 10
-    )
+    unfinished = sum(not _ENDS_SENTENCE.search(line.text) for line in lines if len(line.text.strip()) > _WRAP_MIN - 10)
     long_enough = sum(length > _WRAP_MIN - 10 for length in lengths)
     at_margin = _WRAP_MIN <= median(lengths) <= _WRAP_MAX and lengths[int(len(lengths) * 0.9)] <= _WRAP_MAX
     return at_margin and unfinished >= 0.5 * long_enough
@@ -143,9 +152,7 @@ def _speakers(lines: list[_Line]) -> frozenset[str]:
     """Labels that open lines again and again, as in a transcript."""
     labels = Counter(match.group(1) for line in lines if (match := _SPEAKER.match(line.text)))
     known = {
-        label: times
-        for label, times in labels.items()
-        if times >= _SPEAKER_TIMES and not _NOT_A_SPEAKER.match(label)
+        label: times for label, times in labels.items() if times >= _SPEAKER_TIMES and not _NOT_A_SPEAKER.match(label)
     }
     enough = max(_SPEAKERS_NEEDED, _SPEAKING_SHARE * sum(bool(line.text.strip()) for line in lines))
     return frozenset(known) if sum(known.values()) >= enough else frozenset()
@@ -162,7 +169,7 @@ def _heading(plain: str, previous: str, following: str, wrapped: bool) -> str:
         return ""
     if _UNDERLINE.match(following) and not _ENDS_SENTENCE.search(plain):
         return plain
-    if _ENDS_SENTENCE.search(plain) or _BULLET.match(plain) and not _NUMBERED_HEADING.match(plain):
+    if _ENDS_SENTENCE.search(plain) or (_BULLET.match(plain) and not _NUMBERED_HEADING.match(plain)):
         return ""
     if wrapped and previous.strip() and not _SPECIAL_HEADING.match(plain):
         return ""  # a short line inside a wrapped paragraph

@@ -31,7 +31,4 @@ def chance(share: float, *key: str) -> bool:
 
 def shuffled(options: Sequence[T], *key: str) -> list[T]:
     """All options in an order that depends on the key."""
-    return [
-        options[index]
-        for index in sorted(range(len(options)), key=lambda index: stable_number(str(index), *key))
-    ]
+    return [options[index] for index in sorted(range(len(options)), key=lambda index: stable_number(str(index), *key))]

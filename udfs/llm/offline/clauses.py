@@ -27,7 +27,10 @@ _PROFILE_PURPOSE = (
 )
 _PROFILE_KNOWLEDGE = ("I am {a} {profile} with {knowledge}", "Write for {a} {profile} with {knowledge}")
 _PROFILE_CONTEXT = ("I am {a} {profile} {context}", "I am {a} {profile}, {context}")
-_ALL_THREE = ("I am {a} {profile} {context} and want to {purpose}", "I am {a} {profile} {context}, and I want to {purpose}")
+_ALL_THREE = (
+    "I am {a} {profile} {context} and want to {purpose}",
+    "I am {a} {profile} {context}, and I want to {purpose}",
+)
 _CONTEXT_PURPOSE = ("I am {context} and want to {purpose}", "I am {context} and need to {purpose}")
 _CONTEXT = ("I am {context}", "I am {context} at the moment", "I am {context} and need help with it")
 _PURPOSE = ("I want to {purpose}", "I need to {purpose}", "My aim is to {purpose}")

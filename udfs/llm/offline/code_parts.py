@@ -16,12 +16,15 @@ _DEFINITION = re.compile(
     r"(?:pub(?:\([a-z]+\))? +)?(?:async +)?fn +(?P<rust>\w+)[^\n]*|func +(?:\([^)]*\) *)?(?P<go>\w+)\([^\n]*|"
     r"(?:(?:public|private|protected|static|final|abstract|virtual|override|inline|async|const|unsigned) +)+"
     r"[\w<>\[\],.*&: ]*?(?P<typed>\w+) *\([^;\n]*\)[^;\n]*|"
-    r"(?:public |private |internal |export |abstract |final )*(?:class|interface|struct|enum|trait) +(?P<type>\w+)[^\n]*|"
+    r"(?:public |private |internal |export |abstract |final )*"
+    r"(?:class|interface|struct|enum|trait) +(?P<type>\w+)[^\n]*|"
     r"(?:void|int|bool|float|double|char|size_t|auto|string) +\*?(?P<plain>\w+) *\([^;\n]*\) *\{?)[ \t]*$",
     re.MULTILINE,
 )
 _DOCSTRING = re.compile(r"\s*(?:[rRuU]?\"\"\"|''')\s*")
-_COMMENT_ABOVE = re.compile(r"(?:(?:^[ \t]*(?://+!?|#+|\*+(?!/)|/\*+!?|--)[^\n]*\n)+(?:[ \t]*\*+/[ \t]*\n)?)\Z", re.MULTILINE)
+_COMMENT_ABOVE = re.compile(
+    r"(?:(?:^[ \t]*(?://+!?|#+|\*+(?!/)|/\*+!?|--)[^\n]*\n)+(?:[ \t]*\*+/[ \t]*\n)?)\Z", re.MULTILINE
+)
 _COMMENT_MARK = re.compile(r"(?m)^[ \t]*(?://+!?|#+|\*+/?|/\*+!?|--)[ \t]?")
 _MIN_CHARS = 20
 _MAX_SIGNATURE = 160

@@ -6,20 +6,21 @@ It compares key terms; agreement and contradiction of statements are beyond it, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 from udfs.llm.offline.choice import pick
-from udfs.llm.offline.extraction import Point, Source
+from udfs.llm.offline.extraction import Point
 from udfs.llm.offline.keyterms import Term
-from udfs.llm.offline.layouts import Form, sentence_of
+from udfs.llm.offline.layouts import Form, running, sentence_of
 from udfs.llm.offline.naming import Named, mention
 from udfs.llm.offline.passages import Passage
+from udfs.llm.offline.source import Source
 from udfs.llm.offline.words import common_words
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth")
-_SHARED, _OWN = 3, 2
-_MEET = ("Common ground:", "What both speak of:", "Where they meet:")
-_PART = ("Only in one of them:", "Where each goes its own way:", "What only one of them covers:")
+_MEET = ("Common ground", "What both speak of", "Where they meet")
+_PART = ("Only in one of them", "Where each goes its own way", "What only one of them covers")
 _LEAST_PLACES = 2
 
 
@@ -40,11 +41,16 @@ class Own:
     passage: Passage
 
 
-def shared_terms(documents: Sequence[Named], used: Sequence[frozenset[int]]) -> list[Shared]:
-    """Terms that all documents use, the weightiest first; `used` are passages already shown, by document."""
+def shared_terms(documents: Sequence[Named], used: Sequence[frozenset[int]], most: int = 3) -> list[Shared]:
+    """At most `most` terms that all documents use, the weightiest first.
+
+    `used` are the passages already shown, by document.
+    """
     first = documents[0].source
     found: list[tuple[float, Shared]] = []
     for term in first.terms:
+        if term.is_generic:
+            continue
         matches = [term, *(_same(term, other.source) for other in documents[1:])]
         if any(match is None for match in matches):
             continue
@@ -57,18 +63,18 @@ def shared_terms(documents: Sequence[Named], used: Sequence[frozenset[int]]) -> 
         if all(passages):
             found.append((weight, Shared(mention(term), tuple(p for p in passages if p is not None))))
     found.sort(key=lambda pair: (-pair[0], pair[1].term))
-    return _distinct([shared for _, shared in found])[:_SHARED]
+    return _distinct([shared for _, shared in found])[:most]
 
 
-def own_terms(documents: Sequence[Named], used: Sequence[frozenset[int]]) -> list[Own]:
-    """Leading terms of each document that no other one uses, as many from each."""
+def own_terms(documents: Sequence[Named], used: Sequence[frozenset[int]], each: int = 2) -> list[Own]:
+    """Leading terms of each document that no other one uses, at most `each` from each."""
     found: list[Own] = []
     for index, document in enumerate(documents):
         others = [_vocabulary(other.source) for at, other in enumerate(documents) if at != index]
         taken = set(used[index])
         count = 0
         for term in document.source.topics():
-            if count == _OWN or any(set(term.stems) <= other for other in others):
+            if count == each or any(set(term.stems) <= other for other in others):
                 continue
             passage = _best(document.source, term, frozenset(taken))
             if passage is not None:
@@ -89,7 +95,7 @@ def joined(
     """One answer over all documents in the asked form."""
     if form.shape == "table":
         return _table(documents, parts, shared, own)
-    if form.shape in {"short", "paragraph"}:
+    if form.shape == "paragraph":
         return _running(documents, parts, shared, form)
     marks = {"bullets": "- ", "html": "- ", "json": "- ", "qa": "- "}
     heading = "### {}" if form.shape in {"sections", "numbered"} else "**{}**"
@@ -108,17 +114,19 @@ def joined(
 
 
 def _entries(points: Sequence[Point], form: Form, mark: str) -> str:
-    """What one document says, as a list or as running text."""
-    if form.shape == "numbered":
-        return "\n".join(f"{number}. {_said(point, form)}" for number, point in enumerate(points, 1))
-    if mark:
-        return "\n".join(f"{mark}{_said(point, form)}" for point in points)
-    return " ".join(_said(point, form) for point in points)
+    """What one document says, as a list or as running text; groups are named."""
+    if form.shape == "numbered" or mark:
+        lines = [f"{point.group}: {_said(point, form)}" if point.group else _said(point, form) for point in points]
+        return "\n".join(f"{mark or f'{number}. '}{line}" for number, line in enumerate(lines, 1))
+    if any(point.group for point in points):
+        groups = [list(inside) for _, inside in groupby(points, key=lambda point: point.group)]
+        return "\n\n".join(running(group, form) for group in groups)
+    return running(points, form)
 
 
 def _said(point: Point, form: Form) -> str:
-    speaker = point.passages[0].speaker
-    return f"{speaker}: {sentence_of(point, form.quoted)}" if speaker else sentence_of(point, form.quoted)
+    """A point's sentence, with its speaker."""
+    return running([replace(point, group="")], form)
 
 
 def _called(index: int, document: Named) -> str:
@@ -137,10 +145,10 @@ def _both(term: Shared) -> str:
 def _running(documents: Sequence[Named], parts: Sequence[Sequence[Point]], shared: Sequence[Shared], form: Form) -> str:
     """One paragraph: each document in turn, then one point they share."""
     made = [
-        f"{_called(index, document)}: " + " ".join(_said(point, form) for point in points)
+        f"{_called(index, document)}: " + running(points, form)
         for index, (document, points) in enumerate(zip(documents, parts, strict=True))
     ]
-    if shared and form.shape == "paragraph":
+    if shared:
         made.append(f"Both speak of {shared[0].term}: {_both(shared[0])}")
     return " ".join(made)
 
@@ -169,7 +177,11 @@ def _same(term: Term, other: Source) -> Term | None:
         return None
     wanted = set(term.stems)
     places = frozenset(passage.index for passage in other.passages if wanted <= passage.bag)
-    return Term(term.text, term.stems, len(places), term.is_name, places, len(places) ** 0.5) if len(places) >= _LEAST_PLACES else None
+    return (
+        Term(term.text, term.stems, len(places), term.is_name, places, len(places) ** 0.5)
+        if len(places) >= _LEAST_PLACES
+        else None
+    )
 
 
 def _best(source: Source, term: Term, shown: frozenset[int]) -> Passage | None:
@@ -177,7 +189,9 @@ def _best(source: Source, term: Term, shown: frozenset[int]) -> Passage | None:
     fitting = [source.passages[index] for index in sorted(term.places) if index not in shown]
     if not fitting:
         return None
-    return max(fitting, key=lambda passage: (passage.quality * (0.4 + source.centrality[passage.index]), -passage.index))
+    return max(
+        fitting, key=lambda passage: (passage.quality * (0.4 + source.centrality[passage.index]), -passage.index)
+    )
 
 
 def _vocabulary(source: Source) -> frozenset[str]:
@@ -189,6 +203,10 @@ def _distinct(found: Sequence[Shared]) -> list[Shared]:
     """Shared terms without those that would show a passage again."""
     kept: list[Shared] = []
     for candidate in found:
-        if not any(mine.index == theirs.index for other in kept for mine, theirs in zip(candidate.passages, other.passages, strict=True)):
+        if not any(
+            mine.index == theirs.index
+            for other in kept
+            for mine, theirs in zip(candidate.passages, other.passages, strict=True)
+        ):
             kept.append(candidate)
     return kept

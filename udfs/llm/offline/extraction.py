@@ -7,22 +7,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 
-from udfs.llm.offline.choice import pick
-from udfs.llm.offline.keyterms import Term, key_terms, names, title_of
-from udfs.llm.offline.operations import FALLBACK, OPERATIONS, Operation
-from udfs.llm.offline.passages import Passage, passages
-from udfs.llm.offline.words import common_words, stem
+from udfs.llm.offline.keyterms import Term, names
+from udfs.llm.offline.operations import DATE, FALLBACK, OPERATIONS, Operation
+from udfs.llm.offline.passages import Passage
+from udfs.llm.offline.source import Source
 
-MIN_PASSAGES = 5  # fewer usable sentences do not make an answer
 _MIN_STRICT = 0.6  # of the wanted points must have the cue, else the others are let in
-_TOPIC_PLACES = 4
-_TOPIC_CHOICES = 7
-_TOO_COMMON = 0.3  # a term in more of the passages than this is the setting, not a topic
+_LABEL_TERMS = 16  # terms good enough for a label
 
 
 @dataclass(frozen=True)
@@ -35,71 +29,17 @@ class Point:
     score: float
 
 
-@dataclass(frozen=True)
-class Source:
-    """A document as the extraction sees it."""
-
-    text: str
-    passages: tuple[Passage, ...]
-    terms: tuple[Term, ...]
-    title: str
-
-    @classmethod
-    def of(cls, text: str) -> Source:
-        """Read a document: its usable sentences, key terms and title."""
-        found = passages(text)
-        return cls(text, tuple(found), tuple(key_terms(found)), title_of(text))
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether there is enough in it to answer from."""
-        return len(self.passages) >= MIN_PASSAGES
-
-    @property
-    def has_speakers(self) -> bool:
-        """Whether it is a transcript."""
-        return 2 * sum(bool(passage.speaker) for passage in self.passages) > len(self.passages)
-
-    @cached_property
-    def centrality(self) -> tuple[float, ...]:
-        """For each passage how much it shares with the rest, 0..1."""
-        common = common_words()
-        spread = Counter(word for passage in self.passages for word in passage.bag if word not in common)
-        weight = {word: math.log1p(times) for word, times in spread.items() if times > 1}
-        raw = [
-            sum(weight.get(word, 0.0) for word in passage.bag) / math.sqrt(len(passage.bag) + 6)
-            for passage in self.passages
-        ]
-        top = max(raw, default=0.0) or 1.0
-        return tuple(value / top for value in raw)
-
-    def topics(self) -> list[Term]:
-        """Terms that enough passages speak of, but not all of them; best first."""
-        most = max(_TOPIC_PLACES, int(_TOO_COMMON * len(self.passages)))
-        fitting = [term for term in self.terms if _TOPIC_PLACES <= len(term.places) <= most]
-        return fitting or [term for term in self.terms if len(term.places) >= 2]
-
-
-def choose_topic(source: Source, key: str, besides: Iterable[str] = ()) -> Term | None:
-    """One of the document's leading topics, by the key; None when it has none."""
-    taken = set(besides)
-    topics = [term for term in source.topics() if term.text not in taken][:_TOPIC_CHOICES]
-    return pick(topics, "topic", key) if topics else None
-
-
-def points(
-    source: Source, operation: Operation, count: int, key: str, topics: Sequence[Term] = (), wanted: Sequence[str] = ()
-) -> list[Point]:
+def points(source: Source, operation: Operation, count: int, topics: Sequence[Term] = ()) -> list[Point]:
     """About `count` points for an operation, in the order they are to be read.
 
-    `topics` are the terms a topic or contrast is about; `wanted` are stems of the request, which lift the
-    sentences that share them. Falls back to a summary where the operation finds too little.
+    `topics` are the terms a topic or contrast is about, or that the request wants to see among others. Falls
+    back to a summary where the operation finds too little.
     """
-    rank = _ranking(source, operation, frozenset(wanted))
+    rank = _ranking(source, operation)
     if operation.mode == "topic" and topics:
         return _about(source, topics[0], count, rank)
     if operation.mode == "contrast" and len(topics) >= 2:
-        halves = [_about(source, topic, max(1, count // 2), rank, group=topic.text) for topic in topics[:2]]
+        halves = [_about(source, topic, max(1, count // 2), rank, group=_capital(topic.text)) for topic in topics[:2]]
         if all(halves):
             return [point for half in halves for point in half]
     by_mode = {"groups": _grouped, "terms": _by_term, "names": _by_name, "parts": _by_part}
@@ -108,31 +48,43 @@ def points(
         if len(found) >= min(3, count):
             return found
     if operation.mode == "coverage":
-        return _covering(source, operation, count, rank)
-    return _covering(source, FALLBACK, count, _ranking(source, FALLBACK, frozenset(wanted)))
+        return _covering(source, operation, count, rank, topics)
+    return _covering(source, FALLBACK, count, _ranking(source, FALLBACK), topics)
 
 
 Rank = Callable[[Passage], float]
 
 
-def _ranking(source: Source, operation: Operation, wanted: frozenset[str]) -> Rank:
+def _ranking(source: Source, operation: Operation) -> Rank:
     """The worth of a passage for an operation: standing alone well, being central, having the cue."""
     centrality = source.centrality
 
     def rank(passage: Passage) -> float:
         cue = operation.cue
         has_cue = bool(cue.search(passage.text)) if cue is not None else False
-        asked = len(passage.bag & wanted) / (len(wanted) or 1)
-        return passage.quality * (0.25 + centrality[passage.index] + operation.weight * has_cue + 0.4 * asked)
+        return passage.quality * (0.25 + centrality[passage.index] + operation.weight * has_cue)
 
     return rank
 
 
-def _spread(candidates: Sequence[Passage], count: int, rank: Rank, avoid: Iterable[Passage] = ()) -> list[Passage]:
-    """The best passage of each of `count` equal stretches of text, without near repeats, in order."""
-    chosen: list[Passage] = []
+def _spread(
+    candidates: Sequence[Passage],
+    count: int,
+    rank: Rank,
+    avoid: Iterable[Passage] = (),
+    already: Iterable[Passage] = (),
+) -> list[Passage]:
+    """The best passage of each of `count` equal stretches of text, without near repeats, in order.
+
+    Those in `already` count among the chosen, those in `avoid` are kept away from.
+    """
+    chosen = list(already)
     shut_out = list(avoid)
     for stretch in range(count):
+        if len(chosen) >= count:
+            break
+        if any(stretch / count <= p.position < (stretch + 1) / count for p in chosen):
+            continue
         inside = [p for p in candidates if stretch / count <= p.position < (stretch + 1) / count]
         _take_best(inside, chosen, shut_out, rank)
     while len(chosen) < count and _take_best(candidates, chosen, shut_out, rank):
@@ -165,14 +117,28 @@ def _overlap(one: Passage, other: Passage) -> float:
     return float((len(one.bag & other.bag) / shorter) ** 2)
 
 
-def _covering(source: Source, operation: Operation, count: int, rank: Rank) -> list[Point]:
-    """Points from all over the text, cue sentences first where the operation insists on them."""
+def _covering(source: Source, operation: Operation, count: int, rank: Rank, topics: Sequence[Term] = ()) -> list[Point]:
+    """Points from all over the text, one on each topic among them; cue sentences where the operation insists."""
     candidates: Sequence[Passage] = source.passages
     if operation.strict and operation.cue is not None:
         cue = operation.cue
         with_cue = [passage for passage in candidates if cue.search(passage.text)]
         candidates = with_cue if len(with_cue) >= max(3, _MIN_STRICT * count) else candidates
-    return _labelled(source, _spread(candidates, count, rank), rank)
+    open_to = {passage.index for passage in candidates}
+    asked: list[Passage] = []
+    for topic in topics[: max(0, count - 1)]:
+        if not any(passage.index in topic.places for passage in asked):
+            places = [source.passages[index] for index in sorted(topic.places)]
+            fitting = [passage for passage in places if passage.index in open_to] or places
+            _take_best(fitting, asked, (), rank)
+    found = _labelled(source, _spread(candidates, count, rank, already=asked), rank)
+    return [_dated(point) for point in found] if operation.name == "timeline" else found
+
+
+def _dated(point: Point) -> Point:
+    """A point labelled with the first date in its sentence, where there is one."""
+    date = DATE.search(point.passages[0].text)
+    return replace(point, label=date.group() if date else "")
 
 
 def _about(source: Source, topic: Term, count: int, rank: Rank, group: str = "") -> list[Point]:
@@ -187,11 +153,24 @@ def _grouped(source: Source, operation: Operation, count: int, rank: Rank) -> li
     each = max(1, math.ceil(count / len(operation.groups)))
     used: list[Passage] = []
     for heading, cue in operation.groups:
-        fitting = [p for p in source.passages if cue.search(p.text)]
-        chosen = _spread(fitting, each, lambda p, cue=cue: rank(p) * (1 + len(cue.findall(p.text)) ** 0.5), used)  # type: ignore[misc]
+        others = [other for _, other in operation.groups if other is not cue]
+        clear = {p.index: _clearness(p, cue, others) for p in source.passages}
+        fitting = [p for p in source.passages if clear[p.index] > 0]
+
+        def worth(passage: Passage, clear: dict[int, float] = clear) -> float:
+            return rank(passage) * clear[passage.index]
+
+        chosen = _spread(fitting, each, worth, used)
         used += chosen
         found += _labelled(source, chosen, rank, heading)
     return found if len({point.group for point in found}) == len(operation.groups) else []
+
+
+def _clearness(passage: Passage, cue: re.Pattern[str], others: Sequence[re.Pattern[str]]) -> float:
+    """How clearly a passage belongs to a group: its cues, less those of the other groups; 0 when it does not."""
+    own = len(cue.findall(passage.text))
+    foreign = max((len(other.findall(passage.text)) for other in others), default=0)
+    return (own - foreign) ** 0.5 if own > foreign else 0.0
 
 
 def _by_term(source: Source, operation: Operation, count: int, rank: Rank) -> list[Point]:
@@ -248,9 +227,8 @@ def _labelled(
     for passage in chosen:
         label = passage.speaker
         if not label:
-            term = next(
-                (t for t in source.terms if passage.index in t.places and not taken & set(t.stems)), None
-            )
+            fitting = (t for t in source.terms[:_LABEL_TERMS] if passage.index in t.places and not t.is_generic)
+            term = next((t for t in fitting if not taken & set(t.stems)), None)
             label = _capital(term.text) if term else ""
             taken |= set(term.stems) if term else set()
         found.append(Point(label, group, (passage,), rank(passage)))
@@ -272,13 +250,6 @@ def operation_named(name: str) -> Operation:
     return OPERATIONS.get(name, FALLBACK)
 
 
-def request_stems(text: str) -> list[str]:
-    """Stems of a request that are no everyday words: what it is about."""
-    common = common_words()
-    words = re.findall(r"[^\W\d_]{3,}", text.lower())
-    return [stem(word) for word in words if word not in common and stem(word) not in common]
-
-
 def _capital(text: str) -> str:
     """The text with a capital first letter."""
-    return text[:1].upper() + text[1:]
+    return text[:1].upper() + text[1:] if text[:1].isascii() else text

@@ -87,8 +87,7 @@ def domains_of(text: str) -> list[str]:
 def _domain_words() -> dict[str, frozenset[str]]:
     """Stems of each subject area."""
     return {
-        domain: frozenset(stem(word) for word in words.split())
-        for domain, words in load("fields")["domains"].items()
+        domain: frozenset(stem(word) for word in words.split()) for domain, words in load("fields")["domains"].items()
     }
 
 

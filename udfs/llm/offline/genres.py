@@ -60,10 +60,7 @@ def genres() -> dict[str, Genre]:
             words=frozenset(stem(word) for word in tokens(entry["words"])),
             near=tuple(entry["near"]),
             head=tuple((re.compile(pattern, re.MULTILINE), weight) for pattern, weight in entry["head"]),
-            cues=tuple(
-                Cue(re.compile(pattern, re.MULTILINE), weight, rate)
-                for pattern, weight, rate in entry["cues"]
-            ),
+            cues=tuple(Cue(re.compile(pattern, re.MULTILINE), weight, rate) for pattern, weight, rate in entry["cues"]),
             profiles=tuple(entry["profiles"]),
             contexts=tuple(entry["contexts"]),
             chatbot=tuple(entry["chatbot"]),

@@ -11,16 +11,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from udfs.llm.offline.passages import Passage
-from udfs.llm.offline.words import NO_SPACE, common_words, stem, stop_words
+from udfs.llm.offline.words import NO_SPACE, common_words, generic_stems, stem, stop_words
 
 _WORD = re.compile(rf"[^\W_{NO_SPACE}]+(?:[-’'][^\W_{NO_SPACE}]+)*|[{NO_SPACE}]+|[^\w\s]")
 _WEAK_ENDING = re.compile(r"(?:ly|ed|ing|ous|ful|able|ible|less|ive|ish|est|ical)$")
 _WEAK_LAST = re.compile(r"(?:ly|ous|ful|able|ible|ive|ed)$")
+_NOUNISH = re.compile(r"(?:tion|sion|ment|ness|ity|ance|ence|ism|ship|er|or|ist|ure|age|ics|ogy|graph|gram|s)$")
+_PLAIN_WORD = 0.6  # the weight of a single word that may well be no noun
 _BINS = 12
 _MAX_WORDS = 3
 _MIN_TIMES = 2
 _MIN_LETTERS = 4
-_ALONE = 0.5  # a single name that mostly stands in longer names is only a part of them
+_ALONE = 0.5  # a name that mostly stands in longer names is only a part of them
+_NAME_SHARE = 0.7
+_ROMAN = re.compile(r"[IVXLC]+$")
 _CONTAINED = 0.6  # a term is dropped when so much of it is a longer term
 
 _TITLE_CHARS = 110
@@ -34,7 +38,8 @@ _NOT_A_TITLE = re.compile(
 @dataclass
 class _Candidate:
     times: int = 0
-    capital: int = 0
+    inside: int = 0  # not at a sentence's start, where capitals mean nothing
+    capital: int = 0  # of those, how many with capitals
     alone: int = 0  # not beside another capitalised word
     forms: Counter[str] = field(default_factory=Counter)
     places: set[int] = field(default_factory=set)
@@ -51,6 +56,11 @@ class Term:
     is_name: bool
     places: frozenset[int]
     score: float
+
+    @property
+    def is_generic(self) -> bool:
+        """Whether it says what kind of text it is rather than what it is about."""
+        return generic_stems().issuperset(self.stems)
 
 
 def key_terms(found: Sequence[Passage], limit: int = 24) -> list[Term]:
@@ -80,7 +90,7 @@ def names(terms: Iterable[Term]) -> list[Term]:
 def title_of(document: str) -> str:
     """The document's title where its opening shows one, else an empty string."""
     for line in document[:2_000].splitlines()[:6]:
-        plain = re.sub(r"<[^>]{1,40}>.*", "", line).strip(" \t#*=_\"“”")
+        plain = re.sub(r"<[^>]{1,40}>.*", "", line).strip(' \t#*=_"“”')
         plain = re.sub(r"\s+-\s+wikipedia.*$", "", plain, flags=re.IGNORECASE)
         plain = " ".join(plain.split())
         if not plain:
@@ -108,9 +118,15 @@ def _candidates(found: Sequence[Passage]) -> dict[tuple[str, ...], _Candidate]:
         run: list[tuple[str, bool]] = []  # (word, stands at the sentence's start)
         place = min(_BINS - 1, int(passage.position * _BINS))
         for number, word in enumerate(_WORD.findall(passage.text)):
-            bare = re.sub(r"['’]s?$", "", word)
+            bare = re.sub(r"['’][sS]?$", "", word)
             low = bare.lower()
-            if len(bare) > 40 or low in stop or not bare[:1].isalpha() or "'" in low or "’" in low:
+            if (
+                len(bare) > 40
+                or (low in stop and not (bare == "New" and number))
+                or not bare[:1].isalpha()
+                or "'" in low
+                or "’" in low
+            ):
                 _count(run, candidates, passage.index, place)
                 run = []
                 continue
@@ -138,26 +154,28 @@ def _count(
             candidate.forms[" ".join(words)] += 1
             candidate.places.add(index)
             candidate.bins.add(place)
-            inside = words[1:] if run[first][1] and size > 1 else words
-            at_start = run[first][1] and size == 1
+            inside = words[1:] if run[first][1] else words
+            candidate.inside += bool(inside)
             around = [word for word, _ in (*run[max(0, first - 1) : first], *run[first + size : first + size + 1])]
             candidate.alone += not any(word[:1].isupper() for word in around)
-            candidate.capital += bool(inside) and not at_start and all(word[:1].isupper() for word in inside)
+            candidate.capital += bool(inside) and all(word[:1].isupper() for word in inside)
 
 
 def _is_term(key: tuple[str, ...], candidate: _Candidate) -> bool:
     """Whether a group can be what a text is about."""
     common = common_words()
+    if _is_name(candidate) and candidate.alone < _ALONE * candidate.times:
+        return False
     form = candidate.forms.most_common(1)[0][0]
     words = form.lower().split()
     known = [word in common or part in common for word, part in zip(words, key, strict=True)]
     if len(words) == 1:
+        if _ROMAN.match(form):
+            return False
         acronym = form.isupper() and 2 <= len(form) <= 6
         if known[0] or len(form) < 2 or (len(form) < _MIN_LETTERS and not acronym and form.isascii()):
             return False
-        if _is_name(candidate):
-            return candidate.alone >= _ALONE * candidate.times
-        return not _WEAK_ENDING.search(form)
+        return _is_name(candidate) or not _WEAK_ENDING.search(form)
     if all(known) or len(set(key)) < len(key):
         return False
     return not _WEAK_LAST.search(words[-1]) and not words[0].endswith("ly") and min(map(len, words)) > 1
@@ -165,13 +183,14 @@ def _is_term(key: tuple[str, ...], candidate: _Candidate) -> bool:
 
 def _is_name(candidate: _Candidate) -> bool:
     """Whether it is nearly always written with capitals."""
-    return candidate.capital >= 0.6 * candidate.times and candidate.capital >= 2
+    return candidate.capital >= max(2, _NAME_SHARE * candidate.inside)
 
 
 def _score(key: tuple[str, ...], candidate: _Candidate) -> float:
     """Times, spread over the document, a bonus for groups and names."""
     spread = len(candidate.bins) / _BINS
-    return float(
+    plain = len(key) == 1 and not _is_name(candidate) and not _NOUNISH.search(_spelling(candidate))
+    return (_PLAIN_WORD if plain else 1.0) * float(
         len(candidate.places) ** 0.75
         * (1.0 + 0.9 * (len(key) - 1))
         * (0.4 + spread)

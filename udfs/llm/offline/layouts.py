@@ -9,16 +9,28 @@ import html
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from udfs.llm.offline.clauses import entry
 from udfs.llm.offline.extraction import Point
 
 # Points that a form has room for when nothing else is said.
-_COUNTS = {"short": 1, "paragraph": 5, "paragraphs": 7, "bullets": 7, "numbered": 7, "table": 7, "sections": 8, "json": 6, "html": 6, "qa": 6}
+_COUNTS = {
+    "short": 1,
+    "paragraph": 5,
+    "paragraphs": 7,
+    "bullets": 7,
+    "numbered": 7,
+    "table": 7,
+    "sections": 8,
+    "json": 6,
+    "html": 6,
+    "qa": 6,
+}
 _WORDS_EACH = 26  # of an extracted sentence, about
 _MOST_POINTS = 14
+_BRIEF_WORDS = 100  # of a short answer that needs more than one sentence
 _SECTION_POINTS = 2
 _FOREIGN: tuple[tuple[str, str], ...] = (
     (r"bullet|unordered|dash", "bullets"),
@@ -55,26 +67,34 @@ class Form:
         return count
 
 
-def form_of(path: Sequence[Mapping[str, str]], default: str) -> Form:
-    """The form a path asks for; `default` is the shape where it asks for none."""
+def form_of(path: Sequence[Mapping[str, str]], default: str, *, may_be_short: bool = True) -> Form:
+    """The form a path asks for; `default` is the shape where it asks for none.
+
+    Where one sentence cannot be an answer, a short form becomes a paragraph of few words.
+    """
     values = {node["field"]: node["value"] for node in path}
     shape, least, most, quoted = default, 0, 0, False
     if values.get("output_format"):
-        shape = entry("output_format", values["output_format"]).get("shape") or _foreign_shape(values["output_format"], default)
+        shape = entry("output_format", values["output_format"]).get("shape") or _foreign_shape(
+            values["output_format"], default
+        )
     if values.get("constraint"):
         details = entry("constraint", values["constraint"])
         least, most = details.get("words", _foreign_words(values["constraint"]))
         quoted = "quote" in values["constraint"].lower()
         if shape in details.get("avoid", ()):
             shape = "paragraphs"
+    if shape == "short" and not may_be_short:
+        return Form("paragraph", 0, _BRIEF_WORDS, quoted)
     return Form(shape, 0 if shape in {"short", "paragraph"} else least, most, quoted)
 
 
 def lay_out(points: Sequence[Point], form: Form, lead: str) -> str:
     """The points as one text in the asked form; `lead` is a line that announces them, where the form has room."""
+    points = _without_lone_label(points)
     makers: dict[str, Callable[[Sequence[Point], Form], str]] = {
-        "short": _running,
-        "paragraph": _running,
+        "short": running,
+        "paragraph": running,
         "paragraphs": _paragraphs,
         "bullets": lambda found, asked: _listed(found, asked, "-"),
         "numbered": lambda found, asked: _listed(found, asked, "1."),
@@ -86,6 +106,12 @@ def lay_out(points: Sequence[Point], form: Form, lead: str) -> str:
     }
     body = makers.get(form.shape, makers["bullets"])(points, form)
     return f"{lead}\n\n{body}" if lead and form.shape in {"bullets", "numbered", "table", "html"} else body
+
+
+def _without_lone_label(points: Sequence[Point]) -> Sequence[Point]:
+    """The points without their labels where all have the same: then it says nothing."""
+    labels = {point.label for point in points}
+    return [replace(point, label="") for point in points] if len(points) > 1 and len(labels) == 1 else points
 
 
 def within(points: Sequence[Point], most: int) -> list[Point]:
@@ -127,7 +153,7 @@ def _said(point: Point, quoted: bool) -> str:
     return f"{speaker}: {sentence_of(point, quoted)}" if speaker else sentence_of(point, quoted)
 
 
-def _running(points: Sequence[Point], form: Form) -> str:
+def running(points: Sequence[Point], form: Form) -> str:
     """One paragraph; groups are announced in passing."""
     parts = []
     for group, inside in groupby(points, key=lambda point: point.group):
@@ -140,9 +166,9 @@ def _paragraphs(points: Sequence[Point], form: Form) -> str:
     """A paragraph for each group, or for every two or three points."""
     if any(point.group for point in points):
         groups = [list(inside) for _, inside in groupby(points, key=lambda point: point.group)]
-        return "\n\n".join(_running(group, form) for group in groups)
+        return "\n\n".join(running(group, form) for group in groups)
     size = 2 if len(points) <= 6 else 3
-    return "\n\n".join(_running(points[at : at + size], form) for at in range(0, len(points), size))
+    return "\n\n".join(running(points[at : at + size], form) for at in range(0, len(points), size))
 
 
 def _labelled(point: Point, form: Form) -> str:
@@ -180,13 +206,22 @@ def _table(points: Sequence[Point], form: Form) -> str:
 def _sections(points: Sequence[Point], form: Form) -> str:
     """Headed parts: by group, else by the document's own headings, else by two points each."""
     parts: list[tuple[str, list[Point]]] = []
-    for at, point in enumerate(points):
-        own = point.group or point.passages[0].heading
-        if parts and (parts[-1][0] == own if own else at % _SECTION_POINTS):
+    several = len({point.passages[0].heading for point in points}) > 1
+    for point in points:
+        own = point.group or (point.passages[0].heading if several else "")
+        fits = parts and parts[-1][0] == own and (own or len(parts[-1][1]) < _SECTION_POINTS)
+        if fits:
             parts[-1][1].append(point)
         else:
-            parts.append((own or point.label or f"Part {len(parts) + 1}", [point]))
-    return "\n\n".join(f"### {heading}\n\n{_running_plain(inside, form)}" for heading, inside in parts)
+            parts.append((own, [point]))
+    return "\n\n".join(
+        f"### {heading or _topic(inside)}\n\n{_running_plain(inside, form)}" for heading, inside in parts
+    )
+
+
+def _topic(points: Sequence[Point]) -> str:
+    """A heading for points that have none: the first label among them."""
+    return next((point.label for point in points if point.label), "Further points")
 
 
 def _running_plain(points: Sequence[Point], form: Form) -> str:
@@ -197,7 +232,11 @@ def _running_plain(points: Sequence[Point], form: Form) -> str:
 def _json(points: Sequence[Point], form: Form) -> str:
     """A JSON array of points in a fence."""
     rows = [
-        {key: value for key, value in (("kind", point.group), ("topic", point.label), ("statement", sentence_of(point, False))) if value}
+        {
+            key: value
+            for key, value in (("kind", point.group), ("topic", point.label), ("statement", sentence_of(point, False)))
+            if value
+        }
         for point in points
     ]
     return f"```json\n{json.dumps(rows, ensure_ascii=False, indent=2)}\n```"
@@ -205,11 +244,11 @@ def _json(points: Sequence[Point], form: Form) -> str:
 
 def _html(points: Sequence[Point], form: Form) -> str:
     """An HTML list."""
-    entries = [
-        f"  <li>{f'<b>{html.escape(point.label)}:</b> ' if point.label else ''}{html.escape(sentence_of(point, form.quoted), quote=False)}</li>"
-        for point in points
-    ]
-    return "<ul>\n" + "\n".join(entries) + "\n</ul>"
+    lines = []
+    for point in points:
+        label = f"<b>{html.escape(point.label)}:</b> " if point.label else ""
+        lines.append(f"  <li>{label}{html.escape(sentence_of(point, form.quoted), quote=False)}</li>")
+    return "<ul>\n" + "\n".join(lines) + "\n</ul>"
 
 
 def _questions(points: Sequence[Point], form: Form) -> str:
@@ -217,6 +256,12 @@ def _questions(points: Sequence[Point], form: Form) -> str:
     made = []
     for point in points:
         speaker = point.passages[0].speaker
-        subject = f"What does {speaker} say?" if speaker else f"What is said about {point.label}?" if point.label else "What else is said?"
+        subject = (
+            f"What does {speaker} say?"
+            if speaker
+            else f"What is said about {point.label}?"
+            if point.label
+            else "What else is said?"
+        )
         made.append(f"**{subject}**\n{sentence_of(point, form.quoted)}")
     return "\n\n".join(made)

@@ -7,21 +7,34 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from udfs.llm.offline.choice import pick
-from udfs.llm.offline.extraction import Source, choose_topic
 from udfs.llm.offline.genres import Genre, genre_scores, genres
 from udfs.llm.offline.keyterms import Term, names
+from udfs.llm.offline.source import Source, choose_topic
 from udfs.llm.offline.words import stem, tokens
 
 _CLEAR_SCORE = 4.0  # from which the document's own genre names it
+_NATIONALITY = re.compile(r"(?:ican|ish|ese|ench|erman|opean|adian|ndian|alian|ussian)s?$")
 _TITLE_WORDS = 12
+_TELLING = 8  # leading terms among which names and word groups are preferred
 _PLAIN = ("document", "text", "file", "article", "paper", "report", "passage")
-_BY_NAMES = frozenset({"fiction", "screenplay", "legal contract", "customer reviews"})
-_TOPIC, _TOPICS, _TERMS, _SPEAKER = "its central topic", "two of its central topics", "its key terms", "one main speaker"
+# How names are put behind the noun, for genres that are better told by their names than by their terms.
+_BY_NAMES = {
+    "fiction": "with {}",
+    "screenplay": "with {}",
+    "legal contract": "involving {}",
+    "customer reviews": "mentioning {}",
+}
+_TOPIC, _TOPICS, _TERMS, _SPEAKER = (
+    "its central topic",
+    "two of its central topics",
+    "its key terms",
+    "one main speaker",
+)
 _FOCUS = (
     "Pay particular attention to {terms}.",
     "Do not leave out {terms}.",
@@ -55,13 +68,17 @@ def name_document(source: Source, noun: str) -> Named:
     plural = next((known.plural for known in genres().values() if known.noun == noun), f"{noun}s")
     if genre is not None:
         noun, plural = genre.noun, genre.plural
-    by_names = genre is not None and genre.name in _BY_NAMES
-    leading = names(source.terms)[:2] if by_names and len(names(source.terms)) >= 2 else list(source.terms[:2])
-    joined = " and ".join(mention(term) for term in leading)
+    wording = _BY_NAMES.get(genre.name) if genre is not None else None
+    specific = [term for term in source.terms if not term.is_generic and not _NATIONALITY.search(term.text)]
+    known = specific or list(source.terms)
+    leading = names(known)[:2]
+    if wording is None or len(leading) < 2:
+        telling = [term for term in known[:_TELLING] if term.is_name or len(term.stems) > 1]
+        wording, leading = "on {}", (telling + [term for term in known if term not in telling])[:2]
     if source.title and len(source.title.split()) <= _TITLE_WORDS:
         description = f"the {noun} “{source.title}”"
-    elif joined:
-        description = f"the {noun} {'in which ' + joined + ' appear' if by_names else 'on ' + joined}"
+    elif leading:
+        description = f"the {noun} {wording.format(' and '.join(mention(term) for term in leading))}"
     else:
         description = f"the {noun}"
     return Named(source, noun, plural, description, tuple(leading))
@@ -78,7 +95,9 @@ def adapt(draft: str, documents: Sequence[Named], key: str, mode: str) -> Adapte
     if len(documents) > 1:
         return Adapted(_without_slots(text), ())
     besides = [term.text for term in first.about]
-    one = _asked_term(first.source, draft) or choose_topic(first.source, key, besides) or choose_topic(first.source, key)
+    one = (
+        _asked_term(first.source, draft) or choose_topic(first.source, key, besides) or choose_topic(first.source, key)
+    )
     two = choose_topic(first.source, f"{key}\x1fsecond", [*besides, one.text]) if one else None
     if one is None:
         return Adapted(_without_slots(text), ())
@@ -87,9 +106,11 @@ def adapt(draft: str, documents: Sequence[Named], key: str, mode: str) -> Adapte
     filled = filled.replace(_TERMS, _listed(terms)).replace(_TOPIC, mention(one))
     filled = filled.replace(_SPEAKER, _speaker(first.source) or "the author")
     topics = tuple(term for term in (one, two) if term is not None)
-    if filled != text or mode not in {"topic", "coverage"}:
+    known = {term.text for term in first.about}
+    open_terms = [term for term in topics if term.text not in known]
+    if filled != text or mode not in {"topic", "coverage"} or not open_terms:
         return Adapted(_capital(filled), topics)
-    focus = pick(_FOCUS, "focus", key).format(terms=mention(one) if mode == "topic" or two is None else f"{mention(one)} and {mention(two)}")
+    focus = pick(_FOCUS, "focus", key).format(terms=_listed(open_terms[:1] if mode == "topic" else open_terms))
     return Adapted(_capital(f"{filled} {focus}"), topics)
 
 
@@ -104,6 +125,11 @@ def speakers(source: Source) -> list[str]:
     return sorted(counts, key=lambda speaker: (-counts[speaker], speaker))
 
 
+def _longest_first(words: Iterable[str]) -> list[str]:
+    """Distinct words in an order that lets a longer alternative match before its beginning does."""
+    return sorted(set(words), key=lambda word: (-len(word), word))
+
+
 def _own_genre(text: str) -> Genre | None:
     """The document's genre where its cues are clear."""
     scores = genre_scores(text)
@@ -114,13 +140,15 @@ def _own_genre(text: str) -> Genre | None:
 @cache
 def _references() -> tuple[re.Pattern[str], re.Pattern[str]]:
     """References to one document and to several: "the attached report", "these two papers"."""
-    singular = sorted({*_PLAIN, *(genre.noun for genre in genres().values())}, key=len, reverse=True)
-    plural = sorted({f"{noun}s" for noun in _PLAIN} | {genre.plural for genre in genres().values()}, key=len, reverse=True)
-    before, after = r"(?:(?:attached|enclosed|given|following|above|provided) )?", r"(?: (?:I have attached|attached here|below|above))?"
-    one = re.compile(rf"(?i)\b(?:the|this|that) {before}(?:{'|'.join(map(re.escape, singular))}){after}(?![\w-])")
-    many = re.compile(
-        rf"(?i)\b(?:the|these|both|all)(?: the)?(?: two| several)? {before}(?:{'|'.join(map(re.escape, plural))}){after}(?![\w-])"
+    singular = _longest_first([*_PLAIN, *(genre.noun for genre in genres().values())])
+    plural = _longest_first([*(f"{noun}s" for noun in _PLAIN), *(genre.plural for genre in genres().values())])
+    before, after = (
+        r"(?:(?:attached|enclosed|given|following|above|provided) )?",
+        r"(?: (?:I have attached|attached here|below|above))?",
     )
+    one = re.compile(rf"(?i)\b(?:the|this|that) {before}(?:{'|'.join(map(re.escape, singular))}){after}(?![\w-])")
+    determiner = r"(?:the|these|both|all)(?: the)?(?: two| several)?"
+    many = re.compile(rf"(?i)\b{determiner} {before}(?:{'|'.join(map(re.escape, plural))}){after}(?![\w-])")
     return one, many
 
 
@@ -149,7 +177,9 @@ def _short(document: Named) -> str:
 
 def _without_slots(text: str) -> str:
     """The draft's open places in general words, where nothing specific can be put."""
-    return _capital(text.replace(_TOPICS, "its main subjects").replace(_TOPIC, "its subject").replace(_SPEAKER, "the main speaker"))
+    return _capital(
+        text.replace(_TOPICS, "its main subjects").replace(_TOPIC, "its subject").replace(_SPEAKER, "the main speaker")
+    )
 
 
 def _asked_term(source: Source, draft: str) -> Term | None:

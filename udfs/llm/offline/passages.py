@@ -6,12 +6,14 @@ for a request is decided elsewhere.
 
 from __future__ import annotations
 
+import html
 import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from udfs.llm.offline.blocks import Block, blocks
+from udfs.llm.offline.vocabulary import load
 from udfs.llm.offline.words import NO_SPACE, content_stems
 from udfs.text import sentences
 
@@ -20,45 +22,27 @@ _MIN_CHARS_NO_SPACE = 20  # a character of Chinese or Thai says more
 _MAX_CHARS = 420  # longer ones are cut at a clause, or left out
 _MAX_DOCUMENT = 400_000  # what is read of a document; far beyond the length filters
 _MIN_WORDS = 7
+_LEAST_CUT = 80  # characters a cut sentence keeps
+_MOST_CAPITALS = 0.6  # of the words: beyond it is a list of names
+_LEAST_QUALITY = 0.05
+_RESTART = 0.25  # what each broken-off start takes from a spoken sentence
 _MIN_LETTERS = 0.62  # of all characters but spaces
 
-_FURNITURE = re.compile(
-    r"(?i)all rights reserved|copyright (?:©|\(c\)|\d)|©|cookies?\b|click here|subscribe|sign up|log ?in\b|privacy policy|"
-    r"terms of (?:use|service)|jump (?:up|to)\b|retrieved|archived from|\bISBN\b|citation needed|https?://|www\.|"
-    r"page \d+ of \d+|hide caption|photos?:|source: [A-Z ,.]+(?:INC|CORP|LTD)|^\W*exhibit \d|read more|share this|"
-    r"this article (?:needs|is about|'s)|learn how and when to remove|all-time|newsletter|javascript|advertisement|"
-    r"^\W*(?:table|figure|fig\.|tabelle|tab\.)\s*\d|disambiguation|^\W*(?:see|cf\.|ibid)\b|certain (?:identified|confidential)|"
-    r"would like to thank|licen[sc]ed under a|(?:was|is) (?:partially |partly )?(?:supported|funded) by|has been (?:excluded|omitted)|redacted|confidential treatment|\[\*{2,}\]|_{3,}|\.{4,}|bottom of the page|edit this|"
-    r"please help improve|from wikipedia|wikimedia|text is available under|last edited|additional terms|speaking\.$|next question|operator instructions|listen-only"
-)
-_MARKUP = re.compile(r"\{[a-z]{2,14}\}|BIBREF\d+|\[\d{1,3}(?:, ?\d{1,3})*\]|\(?\s*(?:FIGREF|TABREF|SECREF|INLINEFORM|DISPLAYFORM)\d+\s*\)?|\*\*|__|^\W*Review ?#\d+ ?:")
-_FORMULA = re.compile(r"INLINEFORM|DISPLAYFORM|\b(?:in|by|of|from|see|to|with|and) (?:BIBREF|FIGREF|TABREF|SECREF)\d|(?:Figure|Table|Section|Fig\.) (?:FIGREF|TABREF|SECREF)\d")
+# The longer patterns are data: furniture (boilerplate), markup, formula (sentences that lost one), opener
+# ("However, "), numbering ("4.2 FEES (a) "), dangling (openings that lean on what came before), and so on.
+_PATTERNS = {name: re.compile(pattern) for name, pattern in load("sentences").items()}
 _REPEATED_WORD = re.compile(r"\b(\w+(?:['’]\w+)?)((?:,? \1\b)+)", re.IGNORECASE)
 _LOST = re.compile(r"(?:,\s*)+(?=[,.;])|\(\s*[,;]?\s*\)")
 _REFERENCE_MARK = re.compile(r"\((?:[^()]{0,120}(?:et al\.?|, (?:19|20)\d\d[a-z]?)[^()]{0,80})\)")
+_LATEX_QUOTES = re.compile(r"``\s*([^`\n]{1,200}?)\s*''")
 _MARKDOWN_LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\n]*\)")
 _RST_ROLE = re.compile(r":[a-z:]+:`~?([^`<]+)(?:<[^`>]*>)?`")
 _SPACE_BEFORE = re.compile(r"\s+([,.;:!?)\]’”])|([(\[“])\s+")
 _CONTRACTION = re.compile(r"(\w) (['’](?:s|m|re|ll|ve|d|t)\b|n['’]t\b)")
 _FILLER = re.compile(r"(?i)\b(?:uh+|um+|er+m?|mm+(?: ?- ?hmm+)?|hmm+|huh)\b[ ,.]*")
-_OPENER = re.compile(
-    r"(?:(?:however|moreover|furthermore|therefore|thus|hence|in addition|additionally|also|besides|nevertheless|"
-    r"consequently|as a result|for example|for instance|in fact|indeed|similarly|likewise|meanwhile|finally|first|second|"
-    r"third|next|then|so|and|but|yet|or|well|now|okay|ok|alright|yeah|right|anyway|still|instead|again|accordingly|"
-    r"that is|of course|on the other hand|in contrast|by contrast|specifically|in particular|overall)\b\s*[,:]\s+|"
-    r"(?:and|but|so|well|yeah|okay|ok|or|yet)\s+)",
-    re.IGNORECASE,
-)
-_DANGLING = re.compile(
-    r"(?:this|that|these|those|it|its|they|their|he|his|she|her|him|them|such|both|the (?:former|latter|same|above|following)|"
-    r"here|there|then|which|who|because|although|while|since|if so|as such|as mentioned|see)\b",
-    re.IGNORECASE,
-)
+_RUN_TOGETHER = re.compile(r"(?<=[A-Za-z]{3}[.!?])(?=[A-Z][a-z]*[ ',’])|\s*\bReview ?#\d+ ?:\s*")
 _CUT = re.compile(r"(?<=[;:])\s+|;\s*(?=\()|(?<=\.)\s+(?=[A-Z(])")
-_BROKEN_END = re.compile(r"(?i)\b(?:pat|v|vs|inc|corp|no|st|ser|fig|sec|vol|pp|ed|eds|approx|cf|e\.g|i\.e|et al)\.$")
-_BIBLIOGRAPHY = re.compile(r"\(\d{4}\)[;,.:]|\d{4} ?-- ?\d{4} \(\d{4}\)|\bpp?\. ?\d|\b(?:eds?\.|vol\.|doi)\b|^[A-Z]\w+, [A-Z]\w*\.? .*\(\d{4}\)")
 _TERMINAL = re.compile(r"[.!?。！？…][\"'”’)\]»]*$")
-_HEDGE = re.compile(r"(?i)\b(?:you know|i mean|sort of|kind of|i guess|like,|or something|i think)")
 _SECOND_VOICE = re.compile(r"(?i)\b(?:i|i'm|i’m|me|my|we|we're|you|you're)\b")
 _LETTER_NO_SPACE = re.compile(f"[{NO_SPACE}]")
 
@@ -99,7 +83,7 @@ def passages(document: str) -> list[Passage]:
             if key in seen or key in repeated or not is_usable(shown, bool(block.speaker)):
                 continue
             seen.add(key)
-            if _FORMULA.search(text, start, end):
+            if _PATTERNS["formula"].search(text, start, end):
                 continue  # a sentence whose formula was lost is no sentence
             stems = tuple(content_stems(shown))
             result.append(
@@ -113,7 +97,10 @@ def passages(document: str) -> list[Passage]:
                     heading=block.heading,
                     speaker=block.speaker,
                     block=number,
-                    quality=_quality(shown, stems, bool(block.speaker)),
+                    quality=max(
+                        _LEAST_QUALITY,
+                        _quality(shown, stems, bool(block.speaker)) - _RESTART * text.count("{disfmarker}", start, end),
+                    ),
                 )
             )
     return result
@@ -121,9 +108,9 @@ def passages(document: str) -> list[Passage]:
 
 def clean(raw: str, spoken: bool = False) -> str:
     """A sentence for display: one line, without markup, reference marks and stammering, with normal spacing."""
-    text = _MARKDOWN_LINK.sub(r"\1", _RST_ROLE.sub(r"\1", _MARKUP.sub(" ", raw)))
-    text = _REFERENCE_MARK.sub(" ", text).replace("``", "“").replace("''", "”")
-    text = " ".join(text.split())
+    text = _MARKDOWN_LINK.sub(r"\1", _RST_ROLE.sub(r"\1", _PATTERNS["markup"].sub(" ", raw)))
+    text = _REFERENCE_MARK.sub(" ", _LATEX_QUOTES.sub(r"“\1”", text)).replace("``", "`")
+    text = " ".join(html.unescape(text).split())
     text = _CONTRACTION.sub(r"\1\2", text)
     text = _SPACE_BEFORE.sub(lambda match: match.group(1) or match.group(2), text)
     text = _LOST.sub("", text)
@@ -149,13 +136,16 @@ def is_usable(shown: str, spoken: bool = False) -> bool:
         return False
     if not wide and (max(map(len, words)) > 40 or letters < 2.6 * len(words)):
         return False
-    if sum(word.isupper() and len(word) > 1 for word in words) > 0.5 * len(words):
+    capitals = sum(word[:1].isupper() for word in words)
+    if sum(word.isupper() and len(word) > 1 for word in words) > 0.5 * len(words) or capitals > _MOST_CAPITALS * len(
+        words
+    ):
         return False
     if any(mark in shown for mark in ("{", "}", "\\", "==", "<", ">", "|", "::", "\x00", "\ufffd")):
         return False
     if spoken and len(_FILLER.findall(shown)) * 8 > len(words):
         return False
-    return not _FURNITURE.search(shown)
+    return not _PATTERNS["fragment"].search(shown) and not _PATTERNS["furniture"].search(shown)
 
 
 def _repeated(text: str, found: list[Block]) -> frozenset[str]:
@@ -170,18 +160,30 @@ def _pieces(text: str, block: Block) -> Iterator[tuple[int, int, bool]]:
     """Spans of the block's sentences, overlong ones cut at a clause; True where an opener was cut off."""
     inside = text[block.start : block.end]
     for begin, finish in sentences(inside):
-        start, end = _trim(text, block.start + begin, block.start + finish)
-        opener = _OPENER.match(text, start, end)
-        opened = opener is not None and end - opener.end() >= _MIN_CHARS
-        if opener is not None and opened:
-            start = opener.end()
-        if end - start <= _MAX_CHARS:
+        for start, end in _parted(text, block.start + begin, block.start + finish):
+            numbering = _PATTERNS["numbering"].match(text, start, end)
+            start = numbering.end() if numbering else start
+            opener = _PATTERNS["opener"].match(text, start, end)
+            opened = opener is not None and end - opener.end() >= _MIN_CHARS
+            if opener is not None and opened:
+                start = opener.end()
+            if end - start > _MAX_CHARS:
+                shorter = _CUT.search(text, start + _LEAST_CUT, min(end, start + _MAX_CHARS))
+                if shorter is None:
+                    continue
+                start, end = _trim(text, start, shorter.start())
             if end > start:
                 yield start, end, opened
-            continue
-        cut = next((match.start() for match in _CUT.finditer(text, start + 80, min(end, start + _MAX_CHARS))), None)
-        if cut is not None:
-            yield *_trim(text, start, cut), opened
+
+
+def _parted(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """A sentence parted where two were run together without a space."""
+    at = start
+    for seam in _RUN_TOGETHER.finditer(text, start, end):
+        if seam.start() > at:
+            yield _trim(text, at, seam.start())
+        at = seam.end()
+    yield _trim(text, at, end)
 
 
 def _trim(text: str, start: int, end: int) -> tuple[int, int]:
@@ -197,12 +199,14 @@ def _quality(shown: str, stems: tuple[str, ...], spoken: bool) -> float:
     """How well a sentence stands alone: whole, self-contained, of middling length, with content."""
     words = shown.split()
     quality = 1.0
-    if _DANGLING.match(shown):
+    if _PATTERNS["dangling"].match(shown):
         quality -= 0.4
     if not (shown[0].isupper() or shown[0] in "\"“‘'" or not shown[0].isascii() or shown[0].isdigit()):
-        quality -= 0.15 if spoken else 0.45
+        quality -= 0.15 if spoken else 0.7
     if shown.count("(") != shown.count(")") or shown.count("“") != shown.count("”") or shown.count('"') % 2:
-        quality -= 0.3
+        quality -= 0.45
+    if shown.count("[") != shown.count("]") or _PATTERNS["inner_number"].search(shown):
+        quality -= 0.4
     quality -= 0.15 * len(_REPEATED_WORD.findall(shown))
     if shown.endswith("?"):
         quality -= 0.3
@@ -210,14 +214,16 @@ def _quality(shown: str, stems: tuple[str, ...], spoken: bool) -> float:
         quality -= 0.25
     elif len(words) < 10:
         quality -= 0.1
-    if len(stems) < 4 or _BROKEN_END.search(shown):
+    if len(stems) < 4 or _PATTERNS["broken_end"].search(shown):
         quality -= 0.3
-    if _BIBLIOGRAPHY.search(shown):
+    if _PATTERNS["pointing"].search(shown):
+        quality -= 0.25
+    if _PATTERNS["bibliography"].search(shown):
         quality -= 0.5
     if spoken:
-        quality -= 0.12 * len(_HEDGE.findall(shown))
+        quality -= 0.12 * len(_PATTERNS["hedge"].findall(shown))
     elif _SECOND_VOICE.match(shown):
         quality -= 0.05
     if sum(character.isdigit() for character in shown) > 0.12 * len(shown):
         quality -= 0.25
-    return max(0.05, quality)
+    return quality

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from udfs.llm.offline.choice import chance, pick
 from udfs.llm.offline.clauses import ability, chatbot, condition, entry, layout, mood, register, situation, unread
 from udfs.llm.offline.genres import genre_named
+from udfs.llm.offline.operations import OPERATIONS
 from udfs.llm.offline.task_forms import TaskForm, task_forms, task_of, tasks_in
 
 Nodes = Sequence[Mapping[str, str]]
@@ -31,7 +32,13 @@ _MULTI_REFERENCES = (
     "the two enclosed {plural}",
 )
 _LEADS = {
-    "polite": ("Please {core}", "Could you please {core}?", "Please {core}", "Would you please {core}?", "Kindly {core}"),
+    "polite": (
+        "Please {core}",
+        "Could you please {core}?",
+        "Please {core}",
+        "Would you please {core}?",
+        "Kindly {core}",
+    ),
     "formal": ("I would be grateful if you could {core}", "I would ask you to {core}", "Please {core}"),
     "casual": ("Can you {core}?", "Hey, can you {core}?", "Could you {core} for me?", "Hi! I need you to {core}"),
     "inquisitive": ("Could you {core}?", "Can you {core}?", "I wonder whether you could {core}"),
@@ -40,10 +47,12 @@ _NO_IMPERATIVE = re.compile(
     r"(?i)^(?:who|what|when|where|which|how|why|in which|before|somebody|i |answer this|going|is|are|do|does)\b"
 )
 _SEVERAL_PARTS = re.compile(r"[;:?]|, (?:it|then) ")
-_ORDERS = frozenset(
-    "answer use keep give put present number write set split structure divide return format arrange settle name stay be "
-    "quote follow prefer choose include cover take do report go proceed aim list report leave".split()
+_ORDERS_TEXT = (
+    "answer use keep give put present number write set split structure divide return format arrange settle name "
+    "stay be quote follow prefer choose include cover take do go proceed aim list report leave"
 )
+_ORDERS = frozenset(_ORDERS_TEXT.split())
+_BRIEF = ("Keep the answer short", "A short answer is enough", "Be brief about it")
 _PLAIN_NOUN_SHARE = 0.2  # "document" instead of the genre's noun
 _SITUATION_FIRST_SHARE = 0.65
 # How often a clause is said, where the path has its field: what binds the answer always is.
@@ -84,7 +93,14 @@ def instruction(
     )
     first = [who] if read.says(_SITUATION_FIRST_SHARE, "situation first") else []
     last = [] if first else [who]
-    sentences = [*first, core, *_reading(read), *last, *_form(read), *_rest(read)]
+    sentences = [
+        *first,
+        core,
+        *_reading(read),
+        *last,
+        *_form(read, setting == "single" and OPERATIONS[task.operation].fits_one_sentence),
+        *_rest(read),
+    ]
     sentences = [sentence for sentence in sentences if sentence]
     most = _TERSE_SENTENCES if style == "terse" else _MOST_SENTENCES
     return " ".join(_sentence(text) for text in sentences[:most])
@@ -137,9 +153,11 @@ def _reading(read: _Path) -> list[str]:
     return [ability(read.get("long_context_capability"), read.key)] if read.says(_ABILITY_SHARE, "ability") else []
 
 
-def _form(read: _Path) -> list[str]:
+def _form(read: _Path, may_be_short: bool) -> list[str]:
     """Layout and condition, in one sentence where both are plain orders; a condition that clashes is dropped."""
     shape = layout(read.get("output_format"), read.key) if read.get("output_format") else ""
+    if not may_be_short and entry("output_format", read.get("output_format")).get("shape") == "short":
+        shape = pick(_BRIEF, "brief", read.key)
     limit = condition(read.get("constraint"), read.key) if read.get("constraint") else ""
     if limit and _clash(read):
         limit = ""

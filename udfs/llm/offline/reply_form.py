@@ -11,18 +11,28 @@ from udfs.llm.offline.words import tokens
 
 _BULLET = re.compile(r"(?m)^\s*[-*•–]\s+\S")
 _NUMBER = re.compile(r"(?m)^\s*\(?\d{1,2}[.)]\s+\S")
-_HEADING = re.compile(r"(?m)^\s*#{1,4} \S|^\s*\*\*[^*\n]{2,80}\*\*:?\s*$|^[─═━-]{6,}\s*$|^\s*[IVX\d]+\. [A-Z][^.!?\n]{3,60}$")
+_HEADING = re.compile(
+    r"(?m)^\s*#{1,4} \S|^\s*\*\*[^*\n]{2,80}\*\*:?\s*$|^[─═━-]{6,}\s*$|^\s*[IVX\d]+\. [A-Z][^.!?\n]{3,60}$"
+)
 _TABLE = re.compile(r"(?m)^\s*\|.*\|.*\|\s*$")
 _STEP = re.compile(r"(?im)^\W*step \d|^\W*(?:шаг|bước|步骤) ?\d")
-_CODE = re.compile(r"```|(?m:^\s*(?:def |class |#include|import \w|using \w|package \w|const \w+ =|public class|fn \w+\())")
+_CODE = re.compile(
+    r"```|(?m:^\s*(?:def |class |#include|import \w|using \w|package \w|const \w+ =|public class|fn \w+\())"
+)
 _HTML = re.compile(r"(?i)^\s*(?:```html\s*)?<(?:!doctype|html|div|head)")
 _DIALOGUE = re.compile(r"(?m)^\s*(?:\*\*)?[A-Z][\w .'-]{1,24}(?:\*\*)?: ?\S|^[\"“][^\"”\n]{3,}")
 _LETTERS = re.compile(r"^\(?[A-E]\)?[.,:]?(?:\s|$)|^[A-E]{1,4}$")
 _YES_NO = re.compile(r"(?i)^(?:yes|no|true|false)\b")
+_FEW_WORDS, _LEAST_ENTRIES = 45, 3
 _WRITING = frozenset({"write a story", "write a scene or script", "play a role"})
 
 # Upper bound of words -> value.
-_LENGTHS = ((8, "answer with the decisive detail"), (100, "fewer than 100 words"), (300, "100 to 300 words"), (800, "300 to 800 words"))
+_LENGTHS = (
+    (8, "answer with the decisive detail"),
+    (100, "fewer than 100 words"),
+    (300, "100 to 300 words"),
+    (800, "300 to 800 words"),
+)
 
 
 def output_formats(reply: str, task: str) -> list[str]:
@@ -57,7 +67,8 @@ def _short_form(text: str, words: int) -> str:
         return "yes or no answer"
     if words <= 10:
         return "short phrase"
-    return "one or two sentences" if words <= 45 else ""
+    listed = len(_BULLET.findall(text)) + len(_NUMBER.findall(text)) >= _LEAST_ENTRIES
+    return "one or two sentences" if words <= _FEW_WORDS and not listed else ""
 
 
 def _long_forms(text: str, words: int, task: str) -> list[str]:

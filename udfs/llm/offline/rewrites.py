@@ -11,11 +11,41 @@ from udfs.llm.offline.choice import pick
 from udfs.llm.offline.genres import genre_named, genres
 from udfs.llm.offline.task_forms import task_forms, task_of
 
-_ALREADY = re.compile(r"(?i)\b(?:several|both|two|multiple|each of the|across) (?:\w+ )?(?:documents|texts|papers|reports|articles)\b")
+_ALREADY = re.compile(
+    r"(?i)\b(?:several|both|two|multiple|each of the|across) (?:\w+ )?(?:documents|texts|papers|reports|articles)\b"
+)
 _REFERENCE = r"\b(?:this|the|that|my) ((?:(?!(?:this|the|that|my|of|in|for|to|and|or|a|an) )\w+ )?){noun}\b(?!s)"
-_PLAIN_NOUNS = ("document", "text", "article", "paper", "report", "story", "passage", "file", "book", "chapter", "essay", "contract", "agreement", "transcript", "meeting", "scene", "code", "script", "patent", "email", "letter", "discussion", "lecture", "section")
+_PLAIN_NOUNS = (
+    "document",
+    "text",
+    "article",
+    "paper",
+    "report",
+    "story",
+    "passage",
+    "file",
+    "book",
+    "chapter",
+    "essay",
+    "contract",
+    "agreement",
+    "transcript",
+    "meeting",
+    "scene",
+    "code",
+    "script",
+    "patent",
+    "email",
+    "letter",
+    "discussion",
+    "lecture",
+    "section",
+)
 _IRREGULAR = {"code": "code files", "story": "stories", "essay": "essays"}
-_TASK_TAILS = (" across several documents and compare the results", " in several documents and bring the results together")
+_TASK_TAILS = (
+    " across several documents and compare the results",
+    " in several documents and bring the results together",
+)
 _QUESTION_LEADS = (
     "Compare the documents on this question: {text}",
     "Going by all the documents taken together: {text} Say where they differ.",
@@ -41,9 +71,8 @@ def rewritten(document_type: str, field: str, value: str) -> str:
 def _task(value: str) -> str:
     """A short verb phrase that needs several documents."""
     known = task_of(value)
-    if known is not None:
-        if value.lower().strip(" .") == known.value or value.lower().strip(" .") == known.multi:
-            return known.multi
+    if known is not None and value.lower().strip(" .") in {known.value, known.multi}:
+        return known.multi
     if _ALREADY.search(value):
         return value
     plural = _pluralised(value, ())

@@ -20,7 +20,8 @@ _SEARCHED_CHARS = 4_000
 _OPTION = re.compile(r"^\s*\(?[A-Ha-h][.)]\s+")
 _LIST_MARK = re.compile(r"^\s*(?:[-*•>#]+|\d{1,2}[.)]|question \d+\.?)\s*", re.IGNORECASE)
 _ASKS = re.compile(
-    r"(?i)^\W*(?:please |kindly |can you |could you |i want you to |i want |i need |help me |you are asked )|\bplease\b|[?？]|"
+    r"(?i)^\W*(?:please |kindly |can you |could you |i want you to |i want |i need |help me |you are asked )|"
+    r"\bplease\b|[?？]|"
     r"^\W*(?:summari[sz]e|write|explain|generate|create|translate|re-?write|list|find|extract|identify|highlight|describe|"
     r"analy[sz]e|compare|review|give|provide|tell|make|answer|fix|improve|check|change|convert|add|modify|implement|"
     r"solve|use|act|imagine|consider|design|develop|build|who|what|when|where|why|how|which|complete|show|calculate)\b|"
@@ -77,7 +78,7 @@ def _shortened(text: str) -> str:
         return ""
     head = " ".join(words[:_MAX_WORDS])[:_MAX_CHARS]
     cut = max(head.rfind(mark, _MIN_CUT) for mark in (", ", "; ", " - ", " ("))
-    return head[:cut] if cut > 0 else " ".join(words[:_MAX_WORDS // 2])
+    return head[:cut] if cut > 0 else " ".join(words[: _MAX_WORDS // 2])
 
 
 def _is_short(text: str) -> bool:

@@ -47,10 +47,8 @@ def task_forms() -> dict[str, TaskForm]:
 
 def tasks_in(request: str) -> list[TaskForm]:
     """The tasks whose patterns the request shows, most specific first; never empty."""
-    found = [
-        task for task in task_forms().values() if any(pattern.search(request) for pattern in task.patterns)
-    ]
-    return found[:-1] or found
+    found = [task for task in task_forms().values() if any(pattern.search(request) for pattern in task.patterns)]
+    return found[:-1] or [list(task_forms().values())[-1]]
 
 
 def task_of(value: str) -> TaskForm | None:

@@ -37,7 +37,9 @@ class OfflineTeacher:
         except Exception as error:  # a teacher must not raise: one odd text costs one row, not the run
             reason = f"offline teacher, task {request.task!r}: {type(error).__name__}: {error}"
             return failed(ErrorKind.BAD_REQUEST, reason, model=MODEL)
-        return Reply(status="ok", text=text, model=MODEL, tokens_in=0, tokens_out=0, tokens_cached=0, finish_reason="stop")
+        return Reply(
+            status="ok", text=text, model=MODEL, tokens_in=0, tokens_out=0, tokens_cached=0, finish_reason="stop"
+        )
 
 
 def _meta(variables: Mapping[str, Any]) -> dict[str, Any]:

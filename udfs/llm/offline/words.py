@@ -30,6 +30,12 @@ def common_words() -> frozenset[str]:
 
 
 @cache
+def generic_stems() -> frozenset[str]:
+    """Stems of words that say what kind of text it is rather than what it is about."""
+    return frozenset(stem(word) for word in load("words")["generic"].split())
+
+
+@cache
 def stem(word: str) -> str:
     """Crude English stem of a lower-case word: plural and verb endings only; other words come back unchanged."""
     word = _POSSESSIVE.sub("", word)
@@ -53,6 +59,4 @@ def tokens(text: str) -> list[str]:
 def content_stems(text: str) -> list[str]:
     """Stems of the words that carry meaning, in order, repeats kept."""
     stop = stop_words()
-    return [
-        stem(token) for token in tokens(text) if token not in stop and (len(token) > 1 or not token.isascii())
-    ]
+    return [stem(token) for token in tokens(text) if token not in stop and (len(token) > 1 or not token.isascii())]

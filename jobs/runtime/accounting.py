@@ -1,0 +1,75 @@
+"""Accounts for every row of a batch: kept, rejected or deferred, by reason.
+
+It counts frames; it neither writes them nor decides what a reason means.
+"""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs.runtime.ledger import Cost
+from jobs.runtime.stage import Stage
+from jobs.runtime.summary import StageTally, reason_code
+
+DEFER = "defer:"  # a row with this reason waits instead of being written
+
+
+def count_batch(
+    stage: Stage, main: DataFrame, driving: DataFrame | None, waits: DataFrame | None, done: StageTally
+) -> None:
+    """Account for every driving row of the batch."""
+    counted = main.groupBy("reject_reason").count().collect()
+    for row in counted:
+        reason = row["reject_reason"]
+        if reason is None:
+            done.kept += row["count"]
+        elif reason.startswith(DEFER):
+            done.deferred += row["count"]
+            done.reasons[reason] += row["count"]
+        else:
+            done.rejected += row["count"]
+            done.reasons[reason_code(reason)] += row["count"]
+    done.out = done.kept + done.rejected  # of rows; accounts by input change kept and rejected below
+    if waits is not None:
+        for row in waits.groupBy("reason").count().collect():
+            done.deferred += row["count"]
+            done.reasons[DEFER + row["reason"]] += row["count"]
+    done.rows_in = driving.count() if driving is not None else done.kept + done.rejected + done.deferred
+    if stage.counts == "inputs":
+        _count_inputs(main, done)
+    elif stage.counts == "batch":
+        done.kept, done.rejected = done.rows_in - done.deferred, 0
+
+
+def _count_inputs(main: DataFrame, done: StageTally) -> None:
+    """Accounts by driving row where a row gives many rows, or many rows give one."""
+    waits = F.max(F.col("reject_reason").startswith(DEFER))
+    fates = main.where(F.size("parent_ids") > 0).groupBy(F.col("parent_ids")[0].alias("input_id"))
+    fate = fates.agg(
+        F.coalesce(waits, F.lit(False)).alias("waits"),
+        F.min(F.col("reject_reason").isNotNull()).alias("fails"),
+    )
+    told = fate.agg(
+        F.count_if("waits").alias("deferred"), F.count_if(F.col("fails") & ~F.col("waits")).alias("rejected")
+    ).collect()[0]
+    done.deferred, done.rejected = told["deferred"], told["rejected"]
+    done.kept = done.rows_in - done.deferred - done.rejected
+
+
+def count_rows(rows: DataFrame, tally: StageTally) -> None:
+    """Account for a table that is recomputed as a whole."""
+    for row in rows.groupBy("reject_reason").count().collect():
+        if row["reject_reason"] is None:
+            tally.kept += row["count"]
+        else:
+            tally.rejected += row["count"]
+            tally.reasons[reason_code(row["reject_reason"])] += row["count"]
+    tally.rows_in = tally.kept + tally.rejected
+
+
+def add_cost(tally: StageTally, cost: Cost) -> None:
+    """Add what calls came to."""
+    tally.calls += cost.calls
+    tally.tokens_in += cost.tokens_in
+    tally.tokens_out += cost.tokens_out

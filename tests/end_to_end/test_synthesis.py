@@ -1,0 +1,262 @@
+"""The whole main job on a small real corpus: once, again (nothing to do), with more input, exported, explained."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+import sql
+from jobs.explain import explain
+from jobs.runtime.demo_corpus import build_demo_corpus
+from jobs.runtime.errors import RecipeChanged, SettingsFault
+from jobs.runtime.exporting import write
+from jobs.runtime.settings import load_settings
+from jobs.runtime.synthesis import Choices, Synthesis
+from jobs.runtime.tables import Tables
+from jobs.stages import STAGES
+from tests.fake_server.client import FakeServer
+
+pytestmark = [pytest.mark.spark, pytest.mark.end_to_end]
+
+KEPT_APART = {"deferrals"}  # stays empty when nothing had to wait
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A third of the demonstration corpus, in two conversation files and one document file."""
+    folder = tmp_path_factory.mktemp("corpus")
+    whole = build_demo_corpus(str(folder / "whole"), seed=3)
+    table = pq.read_table(whole.conversations)
+    every_third = table.take(list(range(0, table.num_rows, 3)))
+    half = every_third.num_rows - 8
+    pq.write_table(every_third.slice(0, half), folder / "conversations-1.parquet")
+    pq.write_table(every_third.slice(half), folder / "later.parquet")
+    lines = zstandard.ZstdDecompressor().stream_reader(Path(whole.documents).read_bytes()).read().splitlines(True)
+    (folder / "documents.jsonl.zst").write_bytes(zstandard.ZstdCompressor().compress(b"".join(lines[::2])))
+    yield folder
+
+
+def overrides(corpus: Path, *more: str) -> list[str]:
+    return [
+        f"inputs.conversations=['{corpus}/conversations-*.parquet']",
+        f"inputs.documents=['{corpus}/documents.jsonl.zst']",
+        "types.k=4",
+        "targets={single: 6, multi: 3}",
+        "classifier.trees=40",
+        *more,
+    ]
+
+
+def synthesize(
+    spark: SparkSession, root: Path, given: list[str], **choices: Any
+) -> tuple[int, dict[str, Any]]:  # fmt: skip
+    settings = load_settings(None, given, str(root))
+    summary = root.parent / f"{root.name}.json"
+    status = Synthesis(spark, settings, STAGES, Choices(summary=str(summary), **choices)).run()
+    return status, json.loads(summary.read_text(encoding="utf-8"))
+
+
+def tables_of(spark: SparkSession, root: Path) -> Tables:
+    return Tables(spark, load_settings(None, [], str(root)).storage)
+
+
+def versions(spark: SparkSession, root: Path) -> dict[str, int]:
+    tables = tables_of(spark, root)
+    return {name: tables.version(name) for name in sql.tables() if name != "stage_runs"}
+
+
+@pytest.fixture(scope="module")
+def finished(
+    spark: SparkSession, corpus: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    root = tmp_path_factory.mktemp("roots") / "offline"
+    status, summary = synthesize(spark, root, overrides(corpus))
+    assert status == 0, summary["warnings"]
+    return root, summary
+
+
+def test_targets_are_met_and_every_row_is_accounted_for(
+    spark: SparkSession, finished: tuple[Path, dict[str, Any]]
+) -> None:
+    root, summary = finished
+    assert summary["targets"] == {"single": {"asked": 6, "accepted": 6}, "multi": {"asked": 3, "accepted": 3}}
+    for stage in summary["stages"]:
+        assert stage["in"] == stage["kept"] + stage["rejected"] + stage["deferred"], stage
+    tables = tables_of(spark, root)
+    empty = [name for name in sql.tables() if name not in KEPT_APART and tables.read(name).isEmpty()]
+    assert not empty, f"tables without a row: {empty}"
+
+
+def test_evidence_lies_in_the_documents(spark: SparkSession, finished: tuple[Path, dict[str, Any]]) -> None:
+    tables = tables_of(spark, finished[0])
+    texts = {row["id"]: row["text"] for row in tables.read("documents").select("id", "text").collect()}
+    accepted = tables.kept("samples").collect()
+    assert len(accepted) == 9
+    for sample in accepted:
+        for held in sample["documents"]:
+            assert sample["context"][held["start"] : held["end"]] == texts[held["doc_id"]]
+        assert sample["evidence"]
+        for span in sample["evidence"]:
+            quoted = texts[span["doc_id"]][span["start"] : span["end"]]
+            assert len(quoted) == span["end"] - span["start"] >= 20
+        assert sample["messages"][1]["content"] == sample["response"]
+        assert sample["generator"]["teacher"] == "offline", "the extractive teacher is marked on every row"
+
+
+def test_graph_counts_equal_plain_python(spark: SparkSession, finished: tuple[Path, dict[str, Any]]) -> None:
+    """Nodes and edges against counters over the stored seed paths."""
+    from collections import Counter
+    from itertools import combinations
+
+    tables = tables_of(spark, finished[0])
+    nodes: Counter[str] = Counter()
+    edges: Counter[frozenset[str]] = Counter()
+    for row in tables.kept("seed_paths").collect():
+        held = {(node["field"], node["node"]) for node in row["nodes"]}
+        nodes.update(node for _, node in held)
+        edges.update(frozenset((a[1], b[1])) for a, b in combinations(held, 2) if a[0] != b[0])
+    stored = tables.read("nodes").groupBy("node").agg(F.sum("count").alias("n")).collect()
+    assert {row["node"]: row["n"] for row in stored} == nodes
+    pairs = tables.read("edges").groupBy("source", "target").agg(F.sum("count").alias("n")).collect()
+    assert {frozenset((row["source"], row["target"])): row["n"] for row in pairs} == edges
+
+
+def test_second_run_does_nothing(
+    spark: SparkSession, corpus: Path, finished: tuple[Path, dict[str, Any]]
+) -> None:  # fmt: skip
+    root, _ = finished
+    before = versions(spark, root)
+    status, summary = synthesize(spark, root, overrides(corpus))
+    assert status == 0
+    assert sum(stage["calls"] for stage in summary["stages"]) == 0
+    assert sum(stage["out"] for stage in summary["stages"]) == 0
+    assert versions(spark, root) == before
+    assert summary["targets"]["single"] == {"asked": 6, "accepted": 6}
+
+
+def test_changed_settings_are_refused_by_name(
+    spark: SparkSession, corpus: Path, finished: tuple[Path, dict[str, Any]]
+) -> None:
+    root, _ = finished
+    before = versions(spark, root)
+    settings = load_settings(None, overrides(corpus, "walks.edge_weight=sublinear"), str(root))
+    with pytest.raises(RecipeChanged, match=r"walks: walks.edge_weight: 'paper' → 'sublinear'[\s\S]*--recompute walks"):
+        Synthesis(spark, settings, STAGES, Choices()).run()
+    with pytest.raises(SettingsFault, match="no stage is named 'nonsense'"):
+        Synthesis(spark, load_settings(None, overrides(corpus), str(root)), STAGES, Choices(until="nonsense")).run()
+    assert versions(spark, root) == before
+
+
+def test_explain_follows_a_row_to_its_files(spark: SparkSession, finished: tuple[Path, dict[str, Any]]) -> None:
+    root, summary = finished
+    tables = tables_of(spark, root)
+    row = tables.kept("training_set").orderBy("id").limit(1).collect()[0]
+    told = explain(tables, row["id"][:12])
+    met = {one["table"]: one for level in told["levels"] for one in level}
+    for table in ("training_set", "samples", "pairings", "instructions", "walks", "seed_paths", "documents",
+                  "conversations", "source_files"):  # fmt: skip
+        assert table in met, f"{table} is missing from the chain"
+    assert met["samples"]["call"]["teacher"] == "offline"
+    assert met["source_files"]["facts"]["path"].startswith("/")
+    assert {run["stage"] for run in told["versions"]} >= {"samples", "training_set"}
+    assert explain(tables, summary["run_id"])["executions"][0]["run_id"] == summary["run_id"]
+    file = tables.read("source_files").where("kind = 'documents'").collect()[0]
+    assert explain(tables, file["id"])["made_from_it"].keys() >= {"documents", "samples", "training_set"}
+    with pytest.raises(SettingsFault, match="no row and no run"):
+        explain(tables, "0" * 64)
+
+
+def test_lineage_names_versions(finished: tuple[Path, dict[str, Any]]) -> None:
+    import mlflow
+
+    root, summary = finished
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{root}/_mlflow/mlflow.db")
+    run = client.get_run(summary["run_id"])
+    assert run.info.status == "FINISHED"
+    children = client.search_runs([run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{summary['run_id']}'")
+    named = {child.data.tags["mlflow.runName"]: child for child in children}
+    assert {stage["stage"] for stage in summary["stages"]} <= set(named)
+    inputs = {held.dataset.name: held for held in named["samples"].inputs.dataset_inputs}
+    assert {"pairings", "instructions", "walks", "documents", "long_documents", "samples"} <= set(inputs)
+    tags = {tag.key: tag.value for tag in inputs["samples"].tags}
+    assert tags["mlflow.data.context"] == "output"
+    assert int(tags["delta_version"]) >= 0
+    assert client.search_model_versions("name='longloom-document-types'")
+
+
+def test_export_loads_unchanged(spark: SparkSession, finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    import datasets
+
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    out = tmp_path / "export"
+    assert write(tables_of(spark, finished[0]), str(out), ["jsonl", "parquet"]) == {"jsonl": 9, "parquet": 9}
+    loaded = [
+        datasets.load_dataset(kind, data_files=f"{out}/{name}/*", split="train", cache_dir=str(tmp_path / name))
+        for kind, name in (("json", "jsonl"), ("parquet", "parquet"))
+    ]
+    for data in loaded:
+        assert len(data) == 9
+        assert [turn["role"] for turn in data[0]["messages"]] == ["user", "assistant"]
+    assert sorted(loaded[0]["id"]) == sorted(loaded[1]["id"])
+    from trl.data_utils import is_conversational
+
+    assert is_conversational(loaded[0][0])
+    with pytest.raises(SettingsFault, match="is not empty"):
+        write(tables_of(spark, finished[0]), str(out), ["jsonl"])
+
+
+def test_more_input_is_added_and_the_old_rows_stay(
+    spark: SparkSession, corpus: Path, finished: tuple[Path, dict[str, Any]]
+) -> None:
+    root, _ = finished
+    tables = tables_of(spark, root)
+    old = {row["id"] for row in tables.read("meta_records").collect()}
+    (corpus / "later.parquet").rename(corpus / "conversations-2.parquet")
+    status, summary = synthesize(spark, root, overrides(corpus))
+    assert status == 0
+    stages = {stage["stage"]: stage for stage in summary["stages"]}
+    assert stages["conversations"]["in"] == 1
+    assert 0 < stages["meta_records"]["calls"] <= 8
+    assert stages["document_types"]["calls"] == 0, "the types are frozen"
+    assert stages["document_labels"]["calls"] == 0
+    tables = tables_of(spark, root)
+    now = {row["id"] for row in tables.read("meta_records").collect()}
+    assert old < now
+    held = tables.read("nodes").select("batch").distinct().count()
+    assert held == 2, "counts of the new batch stand beside the old ones"
+
+
+def test_another_teacher_over_http_with_faults(spark: SparkSession, corpus: Path, tmp_path: Path) -> None:
+    """The same job against a server that fails now and then: nothing is lost, what waits is told, a rerun ends it."""
+    root = tmp_path / "openai"
+    with FakeServer(key="k", faults={"server_503": 0.1, "rate_limited": 0.05, "bad_schema": 0.05}, times=1) as server:
+        given = overrides(
+            corpus,
+            "targets={single: 3, multi: 1}",
+            "llm.teacher=openai",
+            "llm.model=fake",
+            "llm.api_key_env=FAKE_KEY",
+            f"llm.base_url={server.base_url}",
+        )
+        for _ in range(3):
+            status, summary = synthesize(spark, root, given)
+            for stage in summary["stages"]:
+                assert stage["in"] == stage["kept"] + stage["rejected"] + stage["deferred"], stage
+            if status == 0:
+                break
+            assert status == 4, summary
+        assert status == 0, summary
+        assert {name: told["accepted"] for name, told in summary["targets"].items()} == {"single": 3, "multi": 1}
+        answered = [entry for entry in server.requests() if entry.get("status", 200) == 200]
+        assert answered, "the job spoke HTTP"
+        key = os.environ["FAKE_KEY"]
+        assert key == "k"

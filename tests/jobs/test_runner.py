@@ -1,0 +1,170 @@
+"""The runner on real stages and real files: once each, nothing lost, nothing twice, gates before writes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.runtime.errors import GateStop, SchemaMismatch
+from jobs.runtime.stage import stage
+from tests.fake_server.client import FakeServer
+from tests.roots import BY_NAME, make_runner, prose, rows, run_stages, write_conversations, write_documents
+
+pytestmark = pytest.mark.spark
+SMALL = ["filter.min_document_tokens=50", "filter.max_pair_document_tokens=300", "filter.max_document_tokens=600"]
+
+
+def inputs(conversations: Path, documents: Path) -> list[str]:
+    return [f"inputs.conversations=['{conversations}']", f"inputs.documents=['{documents}/*']"]
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> Path:
+    return write_conversations(
+        tmp_path / "talk.jsonl",
+        [
+            [f"Summarise this. {prose(topic, 12)}", f"In short: {prose(topic, 2)}"]
+            for topic in ("rice", "tides", "moss")
+        ],
+    )
+
+
+def test_new_files_are_read_once_and_sightings_are_kept(
+    spark: SparkSession, root: str, tmp_path: Path, talk: Path
+) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    write_documents(folder / "a.jsonl", [prose("rice", 10), prose("tides", 10), "short"])
+    given = [*SMALL, *inputs(talk, folder)]
+    first = run_stages(make_runner(spark, root, given), "documents", "long_documents")
+    assert first.stages["documents"].as_dict()["in"] == 1
+    assert first.stages["long_documents"].reasons == {"too_short": 1}
+
+    again = make_runner(spark, root, given, "run-2")
+    version = again.tables.version("documents")
+    second = run_stages(again, "documents", "long_documents")
+    assert {tally.state for tally in second.stages.values()} == {"unchanged"}
+    assert again.tables.version("documents") == version
+
+    write_documents(folder / "b.jsonl", [prose("rice", 10), prose("moss", 10)])
+    third_runner = make_runner(spark, root, given, "run-3")
+    third = run_stages(third_runner, "documents", "long_documents")
+    assert third.stages["documents"].out == 1, "the repeated record is one record"
+    assert third.stages["long_documents"].rows_in == 1
+    sources = third_runner.tables.read("sources")
+    assert sources.count() == 5
+    seen_twice = sources.groupBy("record").count().where("count = 2").collect()
+    assert len(seen_twice) == 1
+
+
+def test_rewritten_and_torn_files_are_named(spark: SparkSession, root: str, tmp_path: Path, talk: Path) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    file = write_documents(folder / "a.jsonl", [prose("rice", 10)])
+    (folder / "torn.jsonl.gz").write_bytes(b"\x1f\x8b\x08\x00broken")
+    given = [*SMALL, *inputs(talk, folder)]
+    first = run_stages(make_runner(spark, root, given), "documents")
+    assert any("torn.jsonl.gz: file:" in warning for warning in first.warnings), first.warnings
+    assert first.stages["documents"].as_dict()["rejected"] == 1
+
+    write_documents(file, [prose("rice", 10), prose("basalt", 10)])
+    os.utime(file, (2_000_000_000, 2_000_000_000))
+    runner = make_runner(spark, root, given, "run-2")
+    second = run_stages(runner, "documents")
+    assert any("content changed" in warning for warning in second.warnings), second.warnings
+    assert len([row for row in rows(runner, "documents") if row["reject_reason"] is None]) == 2
+
+
+def test_waiting_calls_are_deferred_then_made_once(spark: SparkSession, root: str, tmp_path: Path, talk: Path) -> None:
+    """A service that fails defers the rows; the next run retries them first; answered calls are never repeated."""
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    write_documents(folder / "a.jsonl", [prose("rice", 10)])
+    stages = ("conversations", "long_conversations", "meta_records")
+    with FakeServer(key="k") as server:
+        given = [
+            *SMALL,
+            *inputs(talk, folder),
+            "filter.min_conversation_tokens=50",
+            "llm.teacher=openai",
+            "llm.model=fake",
+            "llm.api_key_env=FAKE_KEY",
+            f"llm.base_url={server.base_url}",
+            "llm.concurrency=2",
+        ]
+        server.change(faults={"server_500": 1.0}, times=99)
+        first = run_stages(make_runner(spark, root, given), *stages)
+        tally = first.stages["meta_records"]
+        assert (tally.rows_in, tally.kept, tally.deferred) == (3, 0, 3), tally
+        assert all(reason.startswith("defer:llm:") for reason in tally.reasons)
+
+        server.change(faults={})
+        runner = make_runner(spark, root, given, "run-2")
+        second = run_stages(runner, *stages)
+        tally = second.stages["meta_records"]
+        assert (tally.rows_in, tally.kept, tally.deferred, tally.out) == (3, 3, 0, 3), tally
+        assert runner.history.open_deferrals("meta_records").isEmpty()
+        made = rows(runner, "meta_records")
+
+        # The output is lost after the calls were answered: everything comes from the ledger.
+        sent = len(server.requests())
+        runner.history.start_epoch(["meta_records"])
+        runner.tables.delete("meta_records", "true", {})
+        again = make_runner(spark, root, given, "run-3")
+        third = run_stages(again, *stages)
+        assert third.stages["meta_records"].calls == 0
+        assert len(server.requests()) == sent
+        drop = {"run_id"}
+        assert [{k: v for k, v in r.items() if k not in drop} for r in rows(again, "meta_records")] == [
+            {k: v for k, v in r.items() if k not in drop} for r in made
+        ]
+
+
+@stage(streams="seed_paths", counts="batch")
+def edges(seed_paths: DataFrame) -> DataFrame:
+    """A broken version of the stage: an edge inside a field."""
+    return seed_paths.select(
+        "id", "parent_ids", "reject_reason", "setting", "document_type",
+        F.lit("a").alias("source"), F.lit("b").alias("target"), F.lit("tasks").alias("source_field"),
+        F.lit("tasks").alias("target_field"), F.lit(1).cast("bigint").alias("count"),
+    )  # fmt: skip
+
+
+def seed_path_table(spark: SparkSession, runner: object) -> None:
+    tables = runner.tables  # type: ignore[attr-defined]
+    frame = spark.createDataFrame(
+        [("s1", [], None, "single", "c1", "news", [], "do it")],
+        "id string, parent_ids array<string>, reject_reason string, setting string, conversation string, "
+        "document_type string, nodes array<struct<field: string, value: string, node: string>>, instruction string",
+    )
+    tables.append(tables.conform(frame, "seed_paths", {"run_id": "r", "recipe": "x"}), "seed_paths", {})
+
+
+def test_what_fails_a_gate_is_never_written(spark: SparkSession, root: str) -> None:
+    runner = make_runner(spark, root)
+    seed_path_table(spark, runner)
+    with pytest.raises(GateStop, match="an edge joins two values of one field"):
+        runner.run(edges)
+    assert not runner.tables.exists("edges")
+
+
+def test_every_wrong_column_is_named(spark: SparkSession, root: str) -> None:
+    runner = make_runner(spark, root)
+    frame = spark.createDataFrame([("a", "x")], "id string, extra string")
+    with pytest.raises(SchemaMismatch, match=r"missing column node; .*unknown column extra"):
+        runner.tables.conform(frame, "nodes", {})
+
+
+def test_commits_name_their_run(spark: SparkSession, root: str) -> None:
+    runner = make_runner(spark, root, run_id="run-of-the-commit")
+    seed_path_table(spark, runner)
+    history = spark.sql(f"DESCRIBE HISTORY delta.`{root}/seed_paths`").collect()
+    assert '"run_id": "run-of-the-commit"' in history[0]["userMetadata"]
+
+
+def test_stages_are_the_shipped_ones() -> None:
+    assert len(BY_NAME) == 22
