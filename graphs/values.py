@@ -47,8 +47,5 @@ def field_values(meta_records: DataFrame) -> DataFrame:
 
 def normalised(value: Column | str) -> Column:
     """Normal form of a string column; null stays null."""
-    return F.udf(_normalise_or_null, "string", useArrow=True)(value)
-
-
-def _normalise_or_null(value: str | None) -> str | None:
-    return None if value is None else normalise_value(value)
+    # A lambda: Spark takes type hints of a plain function for an attempt at an Arrow UDF, and warns.
+    return F.udf(lambda text: None if text is None else normalise_value(text), "string", useArrow=True)(value)

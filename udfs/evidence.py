@@ -263,6 +263,7 @@ class _DocumentEvidence:
 
     @classmethod
     def of(cls, text: str, spans: Sequence[Span]) -> _DocumentEvidence:
+        """What `text` offers, with the spans that were located in it."""
         tokens = _TOKEN.findall(text.casefold())
         quotes = tuple(frozenset(_TOKEN.findall(text[span.start : span.end].casefold())) for span in spans)
         return cls(quotes, frozenset().union(*quotes), frozenset(_triples(tokens)))

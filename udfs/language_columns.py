@@ -14,10 +14,7 @@ def language_code(stated: str, text: str) -> Column:
     """ISO 639-1 code of a row ("und" when neither helps); only texts without a stated language are looked at."""
     from pyspark.sql import functions as F
 
-    told = F.udf(_normalise_or_null, "string")(stated)
+    # A lambda: Spark takes type hints of a plain function for an attempt at an Arrow UDF, and warns.
+    told = F.udf(lambda name: None if name is None else normalise(name), "string", useArrow=True)(stated)
     known = F.when(told != UNKNOWN, told)
     return F.coalesce(known, language()(F.when(known.isNull(), F.col(text))), F.lit(UNKNOWN))
-
-
-def _normalise_or_null(name: str | None) -> str | None:
-    return None if name is None else normalise(name)

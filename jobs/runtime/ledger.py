@@ -13,6 +13,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from graphs.checkpoints import settled as settled_frame
 from jobs.runtime.errors import ServiceRefused
 from jobs.runtime.tables import Tables
 from udfs.llm.calls import CALL_DDL
@@ -81,13 +82,10 @@ class Ledger:
                 }
             )
         )
-        fresh = self._tables.conform(rows, "llm_calls", {}).persist()
-        try:
-            added = fresh.agg(F.count("*"), F.sum("tokens_in"), F.sum("tokens_out")).collect()[0]
-            if added[0]:
-                self._tables.append(fresh, "llm_calls", {"stage": "llm_calls"})
-        finally:
-            fresh.unpersist()
+        fresh = settled_frame(self._tables.conform(rows, "llm_calls", {}))
+        added = fresh.agg(F.count("*"), F.sum("tokens_in"), F.sum("tokens_out")).collect()[0]
+        if added[0]:
+            self._tables.append(fresh, "llm_calls", {"stage": "llm_calls"})
         remove_segments(segments)
         return Cost(added[0], added[1] or 0, added[2] or 0)
 
@@ -100,16 +98,15 @@ class Ledger:
         columns = inputs.select("input_id", "document", "variables")
         building: Any = build_requests(task, self._settings)
         requests = columns.mapInArrow(building, REQUEST_DDL).persist()
-        known = self._settled(requests, task, session).persist()
+        known = settled_frame(self._settled(requests, task, session))
         pending = known.where(F.col("status").isNull())
         cost = Cost()
         if not pending.isEmpty():
             cost = self._send(stage, pending)
-            known.unpersist()
-            known = self._settled(requests, task, session).persist()
+            known = settled_frame(self._settled(requests, task, session))
         waiting = self._waiting(known, stage, session)
         replies = known.where(F.col("status").isNotNull()).drop("messages", "variables", "known_text", "document")
-        return Fulfilled(replies, waiting, cost, [requests, known])
+        return Fulfilled(replies, waiting, cost, [requests])
 
     def forget_failures(self, stage: str) -> None:
         """Drop lasting failures of a stage, so that its calls are made again."""

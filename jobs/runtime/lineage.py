@@ -18,6 +18,7 @@ from jobs.runtime.settings import Settings
 from jobs.runtime.summary import Summary
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it tells each step of making its database
 
 
 class Lineage:

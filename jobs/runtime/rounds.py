@@ -5,6 +5,7 @@ It plans how much is wanted of each (setting, type); the stages decide which row
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from jobs.runtime.stage import Stage
 from jobs.runtime.summary import StageTally
 
 READS = ("conversation_types", "nodes", "edges", "seed_paths", "typed_documents", "long_documents")
+MOST_PER_SAMPLE = 4  # however bad a type's samples were so far, no more than this is asked for one
 ROUND = ("walks", "instructions", "pairings", "samples")
 
 
@@ -28,9 +30,21 @@ class Supply:
 
     share: float  # of the conversations
     accepted: int
+    answered: int  # samples made, rejected ones included
     instructions: int  # kept and not yet paired
     next_walk: int
     documents: int  # that may still be drawn
+
+    def asking(self, need: int) -> int:
+        """How many to ask for so that `need` are accepted, at the rate seen so far.
+
+        A type whose samples were rejected would otherwise take a round for each one that is missing; what
+        comes out too many is `over_target`.
+        """
+        if not self.answered:
+            return need
+        rate = max(self.accepted / self.answered, 1 / MOST_PER_SAMPLE)
+        return math.ceil(need / rate)
 
     def room(self, setting: str, cap: int) -> int:
         """Samples this type could still come to: documents and candidates both bound it."""
@@ -92,7 +106,7 @@ def plan_round(
         for kind in sorted(here):
             need = min(quota[kind] - here[kind].accepted, missing)
             if need > 0:
-                wanted[setting, kind] = need
+                wanted[setting, kind] = here[kind].asking(need)
                 missing -= need
     return wanted, accepted, short
 
@@ -110,7 +124,7 @@ def read_state(runner: Runner) -> dict[tuple[str, str], Supply]:
     rows = sql.run("round_state", available=available, **held).collect()
     return {
         (r["setting"], r["document_type"]): Supply(
-            r["share"], r["accepted"], r["instructions"], r["next_walk"], r["documents"]
+            r["share"], r["accepted"], r["answered"], r["instructions"], r["next_walk"], r["documents"]
         )
         for r in rows
     }

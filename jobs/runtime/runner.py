@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
 import sql
+from graphs.checkpoints import settled
 from jobs.runtime.accounting import DEFER, add_cost, count_batch, count_rows
 from jobs.runtime.errors import GateStop
 from jobs.runtime.history import Execution, History
@@ -121,24 +122,17 @@ class Runner:
         if "teach" in keywords(stage.function):
             arguments["teach"] = self._teacher(stage, tally)
         try:
-            rows = stage.function(**arguments).persist()
+            rows = settled(stage.function(**arguments))
         except TooFewRows as error:
             raise GateStop(f"{stage.name}: {error}. Run again with more input, or change the setting.") from error
-        try:
-            tally.rows_in = arguments[str(stage.driving)].count()
-            tally.kept = tally.rows_in
-            self._write_whole(stage, rows, tally)
-        finally:
-            rows.unpersist()
+        tally.rows_in = tally.kept = arguments[str(stage.driving)].count()
+        self._write_whole(stage, rows, tally)
 
     def _replace(self, stage: Stage, tally: StageTally, wanted: DataFrame | None) -> None:
         """Recompute the whole table."""
-        rows = stage.function(**self._arguments(stage, stage.function, self.spark, None)).persist()
-        try:
-            count_rows(rows, tally)
-            self._write_whole(stage, rows, tally)
-        finally:
-            rows.unpersist()
+        rows = settled(stage.function(**self._arguments(stage, stage.function, self.spark, None)))
+        count_rows(rows, tally)
+        self._write_whole(stage, rows, tally)
 
     def _top_up(self, stage: Stage, tally: StageTally, wanted: DataFrame | None) -> None:
         """Append the next candidates, as many as the round wants."""
@@ -163,15 +157,14 @@ class Runner:
         rows, waits = self._outputs(stage, driving, session, done, wanted, held_frames)
         outputs = rows if isinstance(rows, dict) else {stage.name: rows}
         added = {"run_id": self.tables.run_id, "recipe": identity(self.recipe(stage)), "batch": mark}
-        main = self.tables.conform(outputs[stage.name], stage.name, added).persist()
-        held_frames.append(main)
+        # Checkpointed, not cached: short plans from here on, and nothing is computed again when a table it read grows.
+        main = settled(self.tables.conform(outputs[stage.name], stage.name, added))
         try:
             held = main.where(F.col("reject_reason").startswith(DEFER))
             ready = main.where(F.col("reject_reason").isNull() | ~F.col("reject_reason").startswith(DEFER))
             count_batch(stage, main, driving, waits, done)
             if stage.dedupe or deferred_pass or stage.mode == "tops_up":
-                ready = self._unseen(stage.name, ready, session).persist()
-                held_frames.append(ready)
+                ready = settled(self._unseen(stage.name, ready, session))
                 done.out = ready.count()  # now: once they are written, no row is unseen
             self._gate(stage, ready)
             waits = self._waits(held, waits)
@@ -208,8 +201,7 @@ class Runner:
             waiting = answer.waiting
         made = stage.function(**arguments)
         if isinstance(made, Shared):
-            held.append(made.base.persist())
-            made = made.finish(made.base)
+            made = made.finish(settled(made.base))
         return made, waiting
 
     def _write(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
+import fsspec
 import yaml
 from pydantic import Field, ValidationError
 
@@ -110,12 +110,12 @@ def load_settings(config: str | None, overrides: Sequence[str], root: str | None
 def _read_config(config: str | None, faults: list[str]) -> dict[str, Any]:
     if config is None:
         return {}
-    path = Path(config)
-    if not path.is_file():
+    try:
+        with fsspec.open(config, "r", encoding="utf-8") as stream:  # clusters name files on object stores
+            values = yaml.safe_load(stream)
+    except OSError:
         faults.append(f"--config {config}: no such file; see infra/conf/*.yaml for complete examples")
         return {}
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         faults.append(f"--config {config}: not YAML ({' '.join(str(error).split())})")
         return {}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,10 @@ class Summary:
             self.stages[done.stage].add(done)
         else:
             self.stages[done.stage] = done
+
+    def sort(self, names: Sequence[str]) -> None:
+        """Put the stages in the order a record goes through them."""
+        self.stages = {name: self.stages[name] for name in names if name in self.stages}
 
     def warn(self, sentence: str) -> None:
         if sentence not in self.warnings:

@@ -83,6 +83,7 @@ class Synthesis:
             )
             status = 1
             try:
+                self._spark.sparkContext.setCheckpointDir(f"{tables.state}/_scratch")
                 runner.ledger.fold()
                 self._restart(runner)
                 self._passes(runner, lineage)
@@ -95,6 +96,7 @@ class Synthesis:
                 status, summary.status = 143, "interrupted; the next run continues"
             finally:
                 summary.seconds = time.monotonic() - started
+                summary.sort(self._names())
                 history.flush()
                 locations = {name: tables.location(name) for name in (*self._names(), "rounds", "source_files")}
                 lineage.close(summary, runner.executed, locations, "FINISHED" if status in (0, 4) else "FAILED")

@@ -5,23 +5,26 @@ WITH candidates AS (
   UNION ALL
   SELECT id, duplicate_key, signature, bands, false AS fresh FROM {previous} WHERE signature IS NOT NULL
 ),
-same_text AS (
-  SELECT a.id, min_by(b.id, struct(b.fresh, b.id)) AS twin
-  FROM candidates a JOIN candidates b ON a.duplicate_key = b.duplicate_key
-  WHERE a.fresh AND a.id <> b.id AND (NOT b.fresh OR b.id < a.id)
-  GROUP BY a.id
+first_of_text AS (
+  SELECT id, fresh, first_value(id) OVER (PARTITION BY duplicate_key ORDER BY fresh, id) AS twin FROM candidates
 ),
-banded AS (SELECT id, fresh, explode(bands) AS band FROM candidates WHERE :near),
-pairs AS (
-  SELECT DISTINCT a.id, b.id AS other
-  FROM banded a JOIN banded b ON a.band = b.band
-  WHERE a.fresh AND a.id <> b.id AND (NOT b.fresh OR b.id < a.id)
+same_text AS (SELECT id, twin FROM first_of_text WHERE fresh AND twin <> id),
+buckets AS (
+  SELECT collect_set(struct(fresh, id)) AS members
+  FROM (SELECT fresh, id, explode(bands) AS band FROM candidates WHERE :near)
+  GROUP BY band HAVING count(*) > 1 AND bool_or(fresh)
 ),
+met AS (SELECT members, explode(members) AS one FROM buckets),
+neighbours AS (
+  SELECT one.id, explode(filter(members, other -> struct(other.fresh, other.id) < struct(one.fresh, one.id))) AS other
+  FROM met WHERE one.fresh
+),
+pairs AS (SELECT DISTINCT id, other.id AS other, other.fresh FROM neighbours),
 alike AS (
-  SELECT p.id, min_by(p.other, struct(b.fresh, b.id)) AS twin
+  SELECT p.id, min_by(p.other, struct(p.fresh, p.other)) AS twin
   FROM pairs p
   JOIN candidates a ON a.id = p.id AND a.fresh
-  JOIN candidates b ON b.id = p.other
+  JOIN candidates b ON b.id = p.other AND b.fresh = p.fresh
   WHERE aggregate(zip_with(a.signature, b.signature, (x, y) -> int(x = y)), 0, (n, hit) -> n + hit)
         >= :threshold * size(a.signature)
   GROUP BY p.id

@@ -5,8 +5,10 @@ from __future__ import annotations
 from jobs.runtime.rounds import Supply, plan_round
 
 
-def supply(share: float, accepted: int = 0, instructions: int = 0, next_walk: int = 0, documents: int = 99) -> Supply:
-    return Supply(share, accepted, instructions, next_walk, documents)
+def supply(
+    share: float, accepted: int = 0, answered: int = 0, instructions: int = 0, next_walk: int = 0, documents: int = 99
+) -> Supply:
+    return Supply(share, accepted, max(answered, accepted), instructions, next_walk, documents)
 
 
 def test_first_round_asks_for_the_mix() -> None:
@@ -47,3 +49,10 @@ def test_never_more_than_is_missing() -> None:
     state = {("single", "a"): supply(0.1, accepted=6), ("single", "b"): supply(0.9, accepted=0)}
     wanted, _, _ = plan_round(state, {"single": 8}, 20)
     assert sum(wanted.values()) == 2
+
+
+def test_rejections_are_asked_for_in_advance() -> None:
+    state = {("single", "news"): supply(1.0, accepted=4, answered=8)}
+    assert plan_round(state, {"single": 7}, 20)[0] == {("single", "news"): 6}
+    hopeless = {("single", "news"): supply(1.0, accepted=0, answered=50)}
+    assert plan_round(hopeless, {"single": 1}, 20)[0] == {("single", "news"): 4}

@@ -43,7 +43,8 @@ def settled(task: str) -> Any:
         reason = None if outcome.status == "ok" else f"llm:{outcome.error_kind}"
         return outcome.status, reason, outcome.text, None
 
-    return udf(judge, SETTLED_DDL)
+    # A lambda: Spark takes type hints of a plain function for an attempt at an Arrow UDF, and warns.
+    return udf(lambda key, root, turn: judge(key, root, turn), SETTLED_DDL)
 
 
 def _call(row: Any) -> CallRow | None:

@@ -13,12 +13,13 @@ from udfs.llm.offline.choice import pick
 from udfs.llm.offline.code_parts import CodePart, code_parts
 from udfs.llm.offline.comparison import joined, own_terms, shared_terms
 from udfs.llm.offline.extraction import Point, operation_named, points, with_following
-from udfs.llm.offline.genres import genre_named, genre_of
+from udfs.llm.offline.genres import Genre, clear_genre, genre_named
 from udfs.llm.offline.layouts import Form, form_of, lay_out, within
 from udfs.llm.offline.naming import Adapted, Named, adapt, mention, name_document, speakers
 from udfs.llm.offline.operations import Operation
 from udfs.llm.offline.passages import Passage
 from udfs.llm.offline.phrasing import core_task
+from udfs.llm.offline.refitting import refit
 from udfs.llm.offline.source import Source
 from udfs.llm.offline.task_forms import task_of_draft
 
@@ -36,31 +37,39 @@ _UNANSWERABLE: dict[str, Any] = {"answerable": False, "instruction": "", "respon
 
 def answer(documents: Sequence[Mapping[str, str]], document_type: str, instruction: str, path: Nodes) -> dict[str, Any]:
     """The reply of the answer task. Not answerable when a document has too few usable sentences."""
-    genre = genre_named(document_type)
-    noun = genre.noun if genre else "document"
-    has_task = any(node["field"] == "tasks" for node in path)
-    task = core_task(path) if has_task else task_of_draft(instruction)
-    operation = operation_named(task.operation)
     key = "\x1f".join((instruction, *(str(document.get("doc_id", "")) for document in documents)))
+    kind = genre_named(document_type)
     sources = [Source.of(document["text"]) for document in documents]
-    if len(sources) == 1 and (operation.mode == "code" or genre_of(sources[0].text).name == "source code"):
-        made = _code_answer(sources[0], instruction, path, key)
+    own = [clear_genre(source.text) for source in sources]
+    has_task = any(node["field"] == "tasks" for node in path)
+    fitted = refit(instruction, core_task(path) if has_task else task_of_draft(instruction), kind, own, key)
+    operation = operation_named(fitted.task.operation)
+    if len(sources) == 1 and (operation.mode == "code" or _is_code(own[0])):
+        made = _code_answer(sources[0], own[0], fitted.draft, path, key)
         if made is not None:
             return made
     if not sources or not all(source.is_usable for source in sources):
         return dict(_UNANSWERABLE)
-    named = [name_document(source, noun) for source in sources]
-    adapted = adapt(instruction, named, key, operation.mode)
+    named = [name_document(source, genre, "document") for source, genre in zip(sources, own, strict=True)]
+    adapted = adapt(fitted.draft, named, key, operation.mode)
     form = form_of(path, _DEFAULT_SHAPE, may_be_short=len(named) == 1 and operation.fits_one_sentence)
     if len(named) == 1:
         return _single(named, operation, adapted, form, key)
     return _several(named, operation, adapted, form, key)
 
 
+def _is_code(genre: Genre | None) -> bool:
+    return genre is not None and genre.name == "source code"
+
+
 def _single(named: Sequence[Named], operation: Operation, adapted: Adapted, form: Form, key: str) -> dict[str, Any]:
     """The answer from one document."""
     document = named[0]
     source = document.source
+    if operation.name == "discussion" and not source.has_speakers:
+        operation = operation_named("arguments")
+    if adapted.asks_topic:
+        operation = operation_named("question")
     found = points(source, operation, form.count, adapted.topics)
     if operation.name == "discussion":
         found = _of_speaker(source, operation, adapted, form) or found
@@ -105,11 +114,12 @@ def _several(named: Sequence[Named], operation: Operation, adapted: Adapted, for
     shown = [frozenset(p.index for point in part for p in point.passages) for part in parts]
     shared = shared_terms(named, shown, room.shared)
     also = [known | {term.passages[at].index for term in shared} for at, known in enumerate(shown)]
-    own = own_terms(named, also, room.own)
+    own = own_terms(named, also, room.own if shared else max(1, room.own))
     response = joined(named, parts, shared, own, form, key)
     used = [(at, p) for at, part in enumerate(parts, 1) for point in part for p in point.passages]
     used += [(at, p) for term in shared for at, p in enumerate(term.passages, 1)]
-    used += [(term.document + 1, term.passage) for term in own]
+    if form.shape != "paragraph":  # there they are only named
+        used += [(term.document + 1, term.passage) for term in own]
     return _reply(adapted.instruction, response, named, used)
 
 
@@ -158,7 +168,7 @@ def _reply(
     return {"answerable": True, "instruction": instruction, "response": response, "quotes": quotes}
 
 
-def _code_answer(source: Source, instruction: str, path: Nodes, key: str) -> dict[str, Any] | None:
+def _code_answer(source: Source, genre: Genre | None, instruction: str, path: Nodes, key: str) -> dict[str, Any] | None:
     """An inventory of a source file's parts; None when the text has too few definitions with comments."""
     parts = [
         part
@@ -167,7 +177,7 @@ def _code_answer(source: Source, instruction: str, path: Nodes, key: str) -> dic
     ]
     if len(parts) < _MIN_CODE_PARTS:
         return None
-    named = name_document(source, "code")
+    named = name_document(source, genre, "code")
     step = max(1, len(parts) // _MOST_CODE_PARTS)
     chosen = parts[::step][:_MOST_CODE_PARTS]
     listed = ", ".join(f"`{part.name}`" for part in chosen[:3])

@@ -46,6 +46,7 @@ _CODE_LINE = re.compile(
     r"[;{}]\s*$|^\s*(?:def |class |import |from \S+ import|#include|return\b|</?\w+[^>]*>)|\w\(.*\)\s*:?\s*$"
 )
 _PERSON = re.compile(r"(?i)\b(?:i|i'm|my|me|you)\b")
+_CLOSING_FENCE = re.compile(r"\n\s*(?:[-=*~]{3,}|`{3,}|</\w+>)\s*\Z")
 _BLANK_LINES = re.compile(r"\n[ \t\r]*\n\s*")
 _NUMBERED_REFERENCE = re.compile(r"(?im)^\s*\d+\.\s+Title:")
 _CJK = re.compile(f"[{NO_SPACE}]")
@@ -69,10 +70,12 @@ def part_message(message: str) -> Asking:
         blocks = [line for line in message.splitlines() if line.strip()]
     if len(blocks) == 1:
         return _part_before_code(message)
-    tail = _tail_length(blocks)
-    if tail == 0:
+    head = _head_length(blocks)
+    closed = bool(_CLOSING_FENCE.search(message))  # the message ends with what was pasted
+    tail = 0 if closed else _tail_length(blocks, bool(head))
+    if tail == 0 and not closed:
         blocks, tail = _cut_last_lines(blocks)
-    first = min(_head_length(blocks), len(blocks) - tail)
+    first = min(head, len(blocks) - tail)
     last = len(blocks) - tail
     request = "\n".join((*blocks[:first], *blocks[last:])).strip()
     pasted = "\n\n".join(blocks[first:last]).strip()
@@ -87,17 +90,21 @@ def _part_before_code(message: str) -> Asking:
     return Asking(message, "") if len(message) <= _WHOLE_CHARS else Asking("", message)
 
 
-def _tail_length(blocks: list[str]) -> int:
-    """How many blocks at the end belong to the request: the last asking block, and what follows it."""
+def _tail_length(blocks: list[str], asked_before: bool) -> int:
+    """How many blocks at the end belong to the request: the last asking block, and what follows it.
+
+    Where the message already opened with a request, the end must read like one beyond doubt.
+    """
+    least = _MIN_SCORE if asked_before else _MIN_LAST_SCORE
     for count in range(1, min(_EDGE_BLOCKS, len(blocks) - 1) + 1):
         block = blocks[-count]
         references = bool(_NUMBERED_REFERENCE.search(block))
         if len(block) > _REQUEST_CHARS and not references:
             break
-        if _block_score(block[:_REQUEST_CHARS]) >= (_MIN_SCORE if count > 1 else _MIN_LAST_SCORE):
-            asked_before = count < len(blocks) - 1 and _starts_with_option(block) and len(blocks[-count - 1]) <= 600
-            return count + asked_before
-        if count == 1 and len(block) <= 250 and _PERSON.search(block):
+        if _block_score(block[:_REQUEST_CHARS]) >= (_MIN_SCORE if count > 1 else least):
+            question_before = count < len(blocks) - 1 and _starts_with_option(block) and len(blocks[-count - 1]) <= 600
+            return count + question_before
+        if count == 1 and not asked_before and len(block) <= 250 and _PERSON.search(block):
             return 1
         if not _OPTIONS.search(block) and not references:
             break

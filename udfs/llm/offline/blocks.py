@@ -14,10 +14,11 @@ from statistics import median
 
 _TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,80}>")
 _HEADING_TAG = re.compile(r"<[Hh][1-6]\b")
+_EDIT = re.compile(r"\s*[(\[] ?edit ?[)\]]\s*$")
 _HTML_TAGS = 20  # so many tags mean a page, not a text that mentions a few
 _SPEAKER = re.compile(
     r"^\s*((?:\[?[A-Z][\w.'’()&\[\]-]*)"
-    r"(?: (?:[A-Z(][\w.'’()&-]*|of|the|and|de|v\.o\.\)|o\.s\.\))){0,6})\s{0,2}:\s+(?=\S)"
+    r"(?: (?:[A-Z(][\w.'’()&-]*|of|the|and|de|v\.o\.\)|o\.s\.\))){0,6})(?: ?\([^()\n]{1,80}\))?\s{0,2}:\s+(?=\S)"
 )
 _SPEAKER_TIMES = 2  # a label must come back to be a speaker
 _SPEAKERS_NEEDED = 8  # labelled lines a transcript has at least
@@ -133,7 +134,7 @@ def _title(line: _Line, previous: str, following: str, wrapped: bool) -> str:
     """The heading a line is, told by its tag or by its look."""
     plain = line.text.strip()
     if line.kind == "heading":
-        return plain if len(plain) <= _HEADING_CHARS else ""
+        return _EDIT.sub("", plain) if len(plain) <= _HEADING_CHARS else ""
     return "" if line.kind == "cell" else _heading(plain, previous, following, wrapped)
 
 

@@ -22,6 +22,7 @@ _ORDINALS = ("first", "second", "third", "fourth", "fifth")
 _MEET = ("Common ground", "What both speak of", "Where they meet")
 _PART = ("Only in one of them", "Where each goes its own way", "What only one of them covers")
 _LEAST_PLACES = 2
+_NO_NOUN = 0.3  # the weight of a shared word that may well be no noun
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def shared_terms(documents: Sequence[Named], used: Sequence[frozenset[int]], mos
             for document, match, shown in zip(documents, matches, used, strict=True)
             if match is not None
         )
-        weight = min(match.score for match in matches if match is not None)
+        weight = min(match.score for match in matches if match is not None) * (1.0 if term.is_telling else _NO_NOUN)
         if all(passages):
             found.append((weight, Shared(mention(term), tuple(p for p in passages if p is not None))))
     found.sort(key=lambda pair: (-pair[0], pair[1].term))
@@ -96,7 +97,7 @@ def joined(
     if form.shape == "table":
         return _table(documents, parts, shared, own)
     if form.shape == "paragraph":
-        return _running(documents, parts, shared, form)
+        return _running(documents, parts, shared, own, form)
     marks = {"bullets": "- ", "html": "- ", "json": "- ", "qa": "- "}
     heading = "### {}" if form.shape in {"sections", "numbered"} else "**{}**"
     mark = marks.get(form.shape, "")
@@ -142,12 +143,20 @@ def _both(term: Shared) -> str:
     return " – ".join(said)
 
 
-def _running(documents: Sequence[Named], parts: Sequence[Sequence[Point]], shared: Sequence[Shared], form: Form) -> str:
+def _running(
+    documents: Sequence[Named],
+    parts: Sequence[Sequence[Point]],
+    shared: Sequence[Shared],
+    own: Sequence[Own],
+    form: Form,
+) -> str:
     """One paragraph: each document in turn, then one point they share."""
     made = [
         f"{_called(index, document)}: " + running(points, form)
         for index, (document, points) in enumerate(zip(documents, parts, strict=True))
     ]
+    if not shared and own:
+        made.append(f"Only the first speaks of {own[0].term}, only the second of {own[-1].term}.")
     if shared:
         made.append(f"Both speak of {shared[0].term}: {_both(shared[0])}")
     return " ".join(made)

@@ -15,6 +15,7 @@ from udfs.llm.offline.operations import DATE, FALLBACK, OPERATIONS, Operation
 from udfs.llm.offline.passages import Passage
 from udfs.llm.offline.source import Source
 
+_SUBJECT = 1.6  # bonus for a sentence that opens with its topic
 _MIN_STRICT = 0.6  # of the wanted points must have the cue, else the others are let in
 _LABEL_TERMS = 16  # terms good enough for a label
 
@@ -142,9 +143,20 @@ def _dated(point: Point) -> Point:
 
 
 def _about(source: Source, topic: Term, count: int, rank: Rank, group: str = "") -> list[Point]:
-    """Points from the passages that speak of a topic."""
+    """Points from the passages that speak of a topic, those that open with it first."""
     places = [source.passages[index] for index in sorted(topic.places)]
-    return _labelled(source, _spread(places, count, rank), rank, group, besides=topic.stems)
+    worth = _opening_with(topic, rank)
+    return _labelled(source, _spread(places, count, worth), worth, group, besides=topic.stems)
+
+
+def _opening_with(topic: Term, rank: Rank) -> Rank:
+    """The rank with a bonus for sentences whose subject is the topic, as far as position tells."""
+    opening = re.compile(rf"(?i)\W*(?:the |an? |[A-Z]\w+ )?{re.escape(topic.text)}\b")
+
+    def worth(passage: Passage) -> float:
+        return rank(passage) * (_SUBJECT if opening.match(passage.text) else 1.0)
+
+    return worth
 
 
 def _grouped(source: Source, operation: Operation, count: int, rank: Rank) -> list[Point]:
@@ -188,12 +200,8 @@ def _for_terms(source: Source, terms: Sequence[Term], count: int, rank: Rank) ->
     found: list[Point] = []
     used: list[Passage] = []
     for term in terms[:count]:
-        opening = re.compile(rf"(?i)\W*(?:the |an? )?{re.escape(term.text)}\b")
         places = [source.passages[index] for index in sorted(term.places)]
-
-        def worth(passage: Passage, opening: re.Pattern[str] = opening) -> float:
-            return rank(passage) * (1.6 if opening.match(passage.text) else 1.0)
-
+        worth = _opening_with(term, rank)
         chosen: list[Passage] = []
         if _take_best(places, chosen, used, worth):
             used += chosen

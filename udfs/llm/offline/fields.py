@@ -12,7 +12,7 @@ from functools import cache
 
 from udfs.llm.offline.asking import Asking, part_message
 from udfs.llm.offline.choice import chance, pick
-from udfs.llm.offline.genres import FALLBACK, Genre, genre_scores, genres
+from udfs.llm.offline.genres import FALLBACK, Genre, genre_scores, genres, named_scores
 from udfs.llm.offline.reply_form import length_constraint, output_formats
 from udfs.llm.offline.request_form import asked_tasks, constraints, language_styles, sentiments
 from udfs.llm.offline.simplify import simplified, without_references
@@ -58,7 +58,7 @@ def conversation_genre(user: str, asking: Asking) -> Genre:
     """Genre of the pasted text; of the message itself where little or nothing was pasted."""
     known = genres()
     if len(asking.pasted) >= _PASTED_CHARS and len(asking.pasted) > 0.6 * len(user):
-        scores = genre_scores(asking.pasted)
+        scores = named_scores(asking.pasted, asking.request)
         best = max(scores, key=lambda name: scores[name])
         if len(user) > _LONG_CHARS or best == "source code" or scores[best] >= _CERTAIN_SCORE:
             return known[best]

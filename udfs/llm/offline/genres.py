@@ -17,7 +17,10 @@ _SAMPLE_CHARS = 4_000  # from each of three places: cues are rates, so a sample 
 _MIN_WORDS = 150  # rates over fewer words mean little
 _LONG_CHARS = 10_000  # a text this long is no mere request
 _LONG_REQUEST_SHARE = 0.3
+_CLEAR_SCORE = 4.0
 FALLBACK = "notes"
+_NAMED = r"\b(?:this|these|the following|the|your|my)(?: \w+){0,2}? "  # "summarize this long government report"
+_NAMED_WEIGHT = 4.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Genre:
     chatbot: tuple[str, ...]
     capabilities: tuple[str, ...]
     is_request: bool  # a text that asks for something to be made
+    called: re.Pattern[str] | None  # what users call a text of this kind
 
 
 @cache
@@ -66,6 +70,7 @@ def genres() -> dict[str, Genre]:
             chatbot=tuple(entry["chatbot"]),
             capabilities=tuple(entry["capabilities"]),
             is_request=bool(entry.get("is_request", False)),
+            called=re.compile(rf"{_NAMED}(?:{entry['called']})\b", re.IGNORECASE) if "called" in entry else None,
         )
         for name, entry in load("genres").items()
     }
@@ -88,10 +93,26 @@ def genre_scores(text: str) -> dict[str, float]:
     return scores
 
 
+def named_scores(text: str, request: str) -> dict[str, float]:
+    """`genre_scores` with weight added for what the request that came with the text calls it."""
+    scores = genre_scores(text)
+    for genre in genres().values():
+        if genre.called is not None and genre.called.search(request):
+            scores[genre.name] += _NAMED_WEIGHT
+    return scores
+
+
 def genre_of(text: str) -> Genre:
     """The genre with the highest score."""
     scores = genre_scores(text)
     return genres()[max(scores, key=lambda name: scores[name])]
+
+
+def clear_genre(text: str) -> Genre | None:
+    """The genre of a text whose cues leave little doubt, else None."""
+    scores = genre_scores(text)
+    best = max(scores, key=lambda name: scores[name])
+    return genres()[best] if scores[best] >= _CLEAR_SCORE else None
 
 
 def genre_named(phrase: str) -> Genre | None:

@@ -58,6 +58,11 @@ class Term:
     score: float
 
     @property
+    def is_telling(self) -> bool:
+        """Whether it is a name, a group of words, or by its ending a noun."""
+        return self.is_name or len(self.stems) > 1 or bool(_NOUNISH.search(self.text))
+
+    @property
     def is_generic(self) -> bool:
         """Whether it says what kind of text it is rather than what it is about."""
         return generic_stems().issuperset(self.stems)
@@ -92,7 +97,8 @@ def title_of(document: str) -> str:
     for line in document[:2_000].splitlines()[:6]:
         plain = re.sub(r"<[^>]{1,40}>.*", "", line).strip(' \t#*=_"“”')
         plain = re.sub(r"\s+-\s+wikipedia.*$", "", plain, flags=re.IGNORECASE)
-        plain = " ".join(plain.split())
+        plain = re.sub(r",? by [A-Z].*$|\s*\[[^\]]*\]$", "", " ".join(plain.split()))
+        plain = re.sub(r"(?<=\() | (?=\))", "", plain)
         if not plain:
             continue
         words = plain.split()
@@ -199,12 +205,11 @@ def _score(key: tuple[str, ...], candidate: _Candidate) -> float:
 
 
 def _spelling(candidate: _Candidate) -> str:
-    """The most frequent spelling; in lower case when it is no name."""
+    """The most frequent spelling; a capital that only stands at sentence starts is taken back."""
     top = max(candidate.forms.values())
     form = min(form for form, times in candidate.forms.items() if times == top)
-    if _is_name(candidate) or any(word.isupper() and len(word) > 1 for word in form.split()):
-        return form
-    return form.lower()
+    small = form[:1].lower() + form[1:]
+    return small if not _is_name(candidate) and small in candidate.forms else form
 
 
 def _without_contained(terms: Sequence[Term]) -> list[Term]:

@@ -215,13 +215,15 @@ def _sections(points: Sequence[Point], form: Form) -> str:
         else:
             parts.append((own, [point]))
     return "\n\n".join(
-        f"### {heading or _topic(inside)}\n\n{_running_plain(inside, form)}" for heading, inside in parts
+        f"### {heading or _topic(inside, number)}\n\n{_running_plain(inside, form)}"
+        for number, (heading, inside) in enumerate(parts, 1)
     )
 
 
-def _topic(points: Sequence[Point]) -> str:
-    """A heading for points that have none: the first label among them."""
-    return next((point.label for point in points if point.label), "Further points")
+def _topic(points: Sequence[Point], number: int) -> str:
+    """A heading for points that have none: the first label among them that is not a speaker's name."""
+    own = (point.label for point in points if point.label and not point.passages[0].speaker)
+    return next(own, f"Part {number}")
 
 
 def _running_plain(points: Sequence[Point], form: Form) -> str:

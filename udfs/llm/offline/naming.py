@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from functools import cache
 
 from udfs.llm.offline.choice import pick
-from udfs.llm.offline.genres import Genre, genre_scores, genres
+from udfs.llm.offline.genres import Genre, genres
 from udfs.llm.offline.keyterms import Term, names
 from udfs.llm.offline.source import Source, choose_topic
 from udfs.llm.offline.words import stem, tokens
 
-_CLEAR_SCORE = 4.0  # from which the document's own genre names it
 _NATIONALITY = re.compile(r"(?:ican|ish|ese|ench|erman|opean|adian|ndian|alian|ussian)s?$")
 _TITLE_WORDS = 12
 _TELLING = 8  # leading terms among which names and word groups are preferred
@@ -56,15 +55,15 @@ class Named:
 
 @dataclass(frozen=True)
 class Adapted:
-    """An instruction that names the documents, and the terms it turns on."""
+    """An instruction that names the documents, the terms it turns on, and whether it asks about the first alone."""
 
     instruction: str
     topics: tuple[Term, ...]
+    asks_topic: bool = False
 
 
-def name_document(source: Source, noun: str) -> Named:
-    """What to call a document; `noun` is used where its own genre is not clear."""
-    genre = _own_genre(source.text)
+def name_document(source: Source, genre: Genre | None, noun: str) -> Named:
+    """What to call a document of a genre; `noun` is used where that is not clear."""
     plural = next((known.plural for known in genres().values() if known.noun == noun), f"{noun}s")
     if genre is not None:
         noun, plural = genre.noun, genre.plural
@@ -109,7 +108,7 @@ def adapt(draft: str, documents: Sequence[Named], key: str, mode: str) -> Adapte
     known = {term.text for term in first.about}
     open_terms = [term for term in topics if term.text not in known]
     if filled != text or mode not in {"topic", "coverage"} or not open_terms:
-        return Adapted(_capital(filled), topics)
+        return Adapted(_capital(filled), topics, _TOPIC in text)
     focus = pick(_FOCUS, "focus", key).format(terms=_listed(open_terms[:1] if mode == "topic" else open_terms))
     return Adapted(_capital(f"{filled} {focus}"), topics)
 
@@ -128,13 +127,6 @@ def speakers(source: Source) -> list[str]:
 def _longest_first(words: Iterable[str]) -> list[str]:
     """Distinct words in an order that lets a longer alternative match before its beginning does."""
     return sorted(set(words), key=lambda word: (-len(word), word))
-
-
-def _own_genre(text: str) -> Genre | None:
-    """The document's genre where its cues are clear."""
-    scores = genre_scores(text)
-    best = max(scores, key=lambda name: scores[name])
-    return genres()[best] if scores[best] >= _CLEAR_SCORE else None
 
 
 @cache
@@ -189,12 +181,9 @@ def _asked_term(source: Source, draft: str) -> Term | None:
 
 
 def _speaker(source: Source) -> str:
-    """Who says most in a transcript; the leading name elsewhere."""
+    """Who says most in a transcript; an empty string elsewhere."""
     found = [speaker for speaker in speakers(source) if not re.match(r"(?i)the (?:acting )?chair|operator", speaker)]
-    if found:
-        return found[0]
-    leading = names(source.terms)
-    return leading[0].text if leading else ""
+    return found[0] if found and source.has_speakers else ""
 
 
 def _listed(terms: Sequence[Term]) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from udfs.llm.offline.blocks import Block, blocks
 from udfs.llm.offline.vocabulary import load
-from udfs.llm.offline.words import NO_SPACE, content_stems
+from udfs.llm.offline.words import NO_SPACE, content_stems, stop_words
 from udfs.text import sentences
 
 _MIN_CHARS = 40
@@ -39,8 +39,13 @@ _MARKDOWN_LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\n]*\)")
 _RST_ROLE = re.compile(r":[a-z:]+:`~?([^`<]+)(?:<[^`>]*>)?`")
 _SPACE_BEFORE = re.compile(r"\s+([,.;:!?)\]’”])|([(\[“])\s+")
 _CONTRACTION = re.compile(r"(\w) (['’](?:s|m|re|ll|ve|d|t)\b|n['’]t\b)")
+_BROKEN_OFF = re.compile(r"\b([^\W\d_]{1,6}) (?=\1\w)", re.IGNORECASE)
 _FILLER = re.compile(r"(?i)\b(?:uh+|um+|er+m?|mm+(?: ?- ?hmm+)?|hmm+|huh)\b[ ,.]*")
-_RUN_TOGETHER = re.compile(r"(?<=[A-Za-z]{3}[.!?])(?=[A-Z][a-z]*[ ',’])|\s*\bReview ?#\d+ ?:\s*")
+_RUN_TOGETHER = re.compile(
+    r"(?<=[A-Za-z]{3}[.!?])(?=[A-Z][a-z]*[ ',’])|(?<=[a-z]{4})(?=(?:If|The|You|This|For|We|When|How|What) )|"
+    r"\s*\bReview ?#\d+ ?:\s*|"
+    r"(?<!Section)(?<!section)(?<!Article)(?<!Exhibit)(?<!version)\s\d+\.\d+(?:\.\d+)*\.?\s+(?=[A-Z][a-z]*\s)"
+)
 _CUT = re.compile(r"(?<=[;:])\s+|;\s*(?=\()|(?<=\.)\s+(?=[A-Z(])")
 _TERMINAL = re.compile(r"[.!?。！？…][\"'”’)\]»]*$")
 _SECOND_VOICE = re.compile(r"(?i)\b(?:i|i'm|i’m|me|my|we|we're|you|you're)\b")
@@ -76,6 +81,8 @@ def passages(document: str) -> list[Passage]:
     result: list[Passage] = []
     seen: set[str] = set()
     for number, block in enumerate(found):
+        if _PATTERNS["apparatus"].search(block.heading):
+            continue
         for start, end, opened in _pieces(text, block):
             shown = clean(text[start:end], bool(block.speaker))
             shown = shown[:1].upper() + shown[1:] if opened else shown
@@ -116,9 +123,16 @@ def clean(raw: str, spoken: bool = False) -> str:
     text = _LOST.sub("", text)
     text = re.sub(r"(?<=\w) - (?=\w)", "-", text) if " - " in text and " , " not in raw else text
     if spoken:
-        text = _REPEATED_WORD.sub(r"\1", _FILLER.sub("", text)).strip(" ,")
+        text = _BROKEN_OFF.sub(_without_fragment, _REPEATED_WORD.sub(r"\1", _FILLER.sub("", text))).strip(" ,")
     text = text.strip(" *_|>#").strip()
+    if text.count("[") != text.count("]"):
+        text = text.strip("[]").strip()
     return text[:1].upper() + text[1:] if spoken else text
+
+
+def _without_fragment(match: re.Match[str]) -> str:
+    """Nothing for the broken-off beginning of the next word ("bu button"); real words stay ("a animal")."""
+    return match.group() if match.group(1).lower() in stop_words() else ""
 
 
 def is_usable(shown: str, spoken: bool = False) -> bool:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from udfs.llm.offline.choice import chance, pick
 from udfs.llm.offline.clauses import ability, chatbot, condition, entry, layout, mood, register, situation, unread
-from udfs.llm.offline.genres import genre_named
+from udfs.llm.offline.genres import Genre, genre_named, genres
 from udfs.llm.offline.operations import OPERATIONS
-from udfs.llm.offline.task_forms import TaskForm, task_forms, task_of, tasks_in
+from udfs.llm.offline.task_forms import TaskForm, purpose_fits, task_forms, task_of, tasks_in
 
 Nodes = Sequence[Mapping[str, str]]
 
@@ -43,7 +43,7 @@ _LEADS = {
     "casual": ("Can you {core}?", "Hey, can you {core}?", "Could you {core} for me?", "Hi! I need you to {core}"),
     "inquisitive": ("Could you {core}?", "Can you {core}?", "I wonder whether you could {core}"),
 }
-_NO_IMPERATIVE = re.compile(
+NO_IMPERATIVE = re.compile(
     r"(?i)^(?:who|what|when|where|which|how|why|in which|before|somebody|i |answer this|going|is|are|do|does)\b"
 )
 _SEVERAL_PARTS = re.compile(r"[;:?]|, (?:it|then) ")
@@ -59,6 +59,7 @@ _SITUATION_FIRST_SHARE = 0.65
 _ABILITY_SHARE, _UNREAD_SHARE, _MOOD_SHARE, _CHATBOT_SHARE = 0.75, 0.5, 0.35, 0.3
 _MOST_FOR_PARAGRAPH = 200  # words
 _MOST_SENTENCES = 5
+_WIDESPREAD = 3  # a value known from so many genres fits any
 _TERSE_SENTENCES = 3
 
 
@@ -70,9 +71,11 @@ class _Path:
     key: str
 
     def get(self, field: str) -> str:
+        """The value of a field, or an empty string."""
         return self.values.get(field, "")
 
     def says(self, share: float, name: str) -> bool:
+        """Whether this path is one of the `share` of paths that say something."""
         return chance(share, name, self.key)
 
 
@@ -84,10 +87,12 @@ def instruction(
     style = register(read.get("language_style")) if read.get("language_style") else "direct"
     task = core_task(path, demo_path, demo_instruction)
     core = _styled(_core(task, setting, document_type, read.key), style, read.key)
+    kind = genre_named(document_type)
+    purpose = read.get("user_intention")
     who = situation(
-        read.get("user_profile"),
-        read.get("context"),
-        read.get("user_intention"),
+        _fitting(read.get("user_profile"), kind, "profiles"),
+        _fitting(read.get("context"), kind, "contexts"),
+        purpose if purpose_fits(purpose, task) else "",
         read.get("user_knowledge"),
         read.key,
     )
@@ -96,7 +101,7 @@ def instruction(
     sentences = [
         *first,
         core,
-        *_reading(read),
+        *_reading(read, kind),
         *last,
         *_form(read, setting == "single" and OPERATIONS[task.operation].fits_one_sentence),
         *_rest(read),
@@ -140,7 +145,7 @@ def _core(task: TaskForm, setting: str, document_type: str, key: str) -> str:
 
 def _styled(core: str, style: str, key: str) -> str:
     """The core in the register of the path; questions stay as they are."""
-    if style not in _LEADS or _NO_IMPERATIVE.match(core):
+    if style not in _LEADS or NO_IMPERATIVE.match(core):
         return core
     lead = pick(_LEADS[style], "style", key)
     if "?" in lead and _SEVERAL_PARTS.search(core):
@@ -148,9 +153,17 @@ def _styled(core: str, style: str, key: str) -> str:
     return lead.format(core=core[:1].lower() + core[1:])
 
 
-def _reading(read: _Path) -> list[str]:
+def _reading(read: _Path, kind: Genre | None) -> list[str]:
     """How the text is to be read."""
-    return [ability(read.get("long_context_capability"), read.key)] if read.says(_ABILITY_SHARE, "ability") else []
+    value = _fitting(read.get("long_context_capability"), kind, "capabilities")
+    return [ability(value, read.key)] if read.says(_ABILITY_SHARE, "ability") else []
+
+
+def _fitting(value: str, kind: Genre | None, field: str) -> str:
+    """The value, unless the vocabulary only knows it from genres far from this one: then it is dropped."""
+    known = [genre for genre in genres().values() if value in getattr(genre, field)]
+    near = kind is None or any(genre is kind or genre.name in kind.near or kind.name in genre.near for genre in known)
+    return value if not known or len(known) >= _WIDESPREAD or near else ""
 
 
 def _form(read: _Path, may_be_short: bool) -> list[str]:

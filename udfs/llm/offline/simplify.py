@@ -27,6 +27,12 @@ _ASKS = re.compile(
     r"solve|use|act|imagine|consider|design|develop|build|who|what|when|where|why|how|which|complete|show|calculate)\b|"
     r"пожалуйста|напиши|доработай|добавь|найди|请|写|要求|hãy |tolong"
 )
+# Sentences on manner, reader and occasion: they ask for something, but not for what is to be done.
+_ASIDE = re.compile(
+    r"(?i)\W*(?:please (?:be|keep)|use (?:only|an? [\w, ]*tone|plain|simple)|keep|start with|close with|do not|don't|"
+    r"be |sound|mark|name the|no item|write (?:it|soberly|formally|in (?:a|plain)|for)|make (?:it|sure)|"
+    r"i (?:am|'m|have|know|work|will|need this|want to (?:understand|know) what changed))\b"
+)
 _CODE = re.compile(r"[{};]|</|<[!/A-Za-z]|=>|=\s*\w+[.(]|==|\w\(\)|https?://|^\s*(?:import|from|def|class|#include)\b")
 _CJK = re.compile(f"[{NO_SPACE}]")
 _ENDED = re.compile(r"[.!?。！？…:][\"'”’)]*$")
@@ -62,6 +68,7 @@ def _asking_sentences(text: str) -> str:
     body = without_references(_DETAIL.sub("", "\n".join(_LIST_MARK.sub("", line) for line in lines)))
     found = [body[start:end].strip() for start, end in sentences(body)]
     asking = [index for index, sentence in enumerate(found) if _ASKS.search(sentence) and _is_short(sentence)]
+    asking = [index for index in asking if not _ASIDE.match(found[index])] or asking
     if not asking:
         return next((sentence for sentence in found if _is_short(sentence) and len(sentence) > 12), "")
     first = asking[0]

@@ -71,5 +71,6 @@ class Source:
 def choose_topic(source: Source, key: str, besides: Iterable[str] = ()) -> Term | None:
     """One of the document's leading topics, by the key; None when it has none."""
     taken = set(besides)
-    topics = [term for term in source.topics() if term.text not in taken][:_TOPIC_CHOICES]
+    free = [term for term in source.topics() if term.text not in taken]
+    topics = sorted(free, key=lambda term: not term.is_telling)[:_TOPIC_CHOICES]
     return pick(topics, "topic", key) if topics else None

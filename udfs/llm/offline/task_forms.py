@@ -12,6 +12,7 @@ from functools import cache
 from udfs.llm.offline.vocabulary import load
 from udfs.llm.offline.words import common_words, stem, tokens
 
+_WIDESPREAD = 3  # tasks that share an intention that goes with any
 _LIKENESS = 0.5  # share of words a foreign value must have in common with a known one
 
 
@@ -92,12 +93,35 @@ def _content(value: str) -> frozenset[str]:
     return frozenset(stem(token) for token in tokens(value) if token not in common_words() or len(token) > 5)
 
 
+def purpose_fits(purpose: str, task: TaskForm) -> bool:
+    """Whether an intention goes with a task: it is one of the task's, or one that many tasks share, or foreign."""
+    owners = [known for known in task_forms().values() if purpose in known.intentions]
+    return not owners or task in owners or len(owners) >= _WIDESPREAD
+
+
+@dataclass(frozen=True)
+class Wording:
+    """A core sentence found in a draft: its task, its place, and the reference to the documents inside it."""
+
+    task: TaskForm
+    start: int
+    end: int
+    reference: str
+
+
+def wording_in(draft: str) -> Wording | None:
+    """The core sentence of ours that a draft is built on; None for a draft in other words."""
+    for pattern, value in _wordings():
+        found = pattern.search(draft)
+        if found is not None:
+            return Wording(task_forms()[value], found.start(), found.end(), found.group(1))
+    return None
+
+
 def task_of_draft(draft: str) -> TaskForm:
     """The task behind an instruction: the one whose wording it uses, else what its words ask for."""
-    for pattern, value in _wordings():
-        if pattern.search(draft):
-            return task_forms()[value]
-    return tasks_in(draft)[0]
+    wording = wording_in(draft)
+    return wording.task if wording is not None else tasks_in(draft)[0]
 
 
 @cache
@@ -106,6 +130,6 @@ def _wordings() -> tuple[tuple[re.Pattern[str], str], ...]:
     found = []
     for task in task_forms().values():
         for core in (*task.single_core, *task.multi_core):
-            parts = re.split(r"\{docs?\}", core)
-            found.append((re.compile(r".{3,80}?".join(map(re.escape, parts)), re.IGNORECASE), task.value))
+            before, after = (re.escape(part) for part in re.split(r"\{docs?\}", core, maxsplit=1))
+            found.append((re.compile(f"{before}(.{{3,80}}?){after}(?![^\\W_])", re.IGNORECASE), task.value))
     return tuple(found)
