@@ -53,8 +53,8 @@ ROOMS = (
     ),
     Room(
         "jobs/runtime",
-        # Calls are sent, inputs listed, and typed failures told apart: the runtime drives these three.
-        words("jobs.runtime sql udfs.llm udfs.readers udfs.models.errors"),
+        # Calls are sent, inputs listed, typed failures told apart, frames settled: the runtime drives these four.
+        words("jobs.runtime sql udfs.llm udfs.readers udfs.models.errors graphs.checkpoints"),
         words("pyspark delta mlflow pydantic yaml fsspec pandas pyarrow zstandard"),
     ),
     Room("jobs", words("jobs.runtime jobs.stages"), words("pyspark")),

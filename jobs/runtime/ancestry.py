@@ -32,15 +32,15 @@ class Found:
         return str(self.row["id"])
 
 
-def find(tables: Tables, ids: Sequence[str]) -> list[Found]:
-    """The rows with these ids (or beginning so, for ids of fewer than 32 characters), whatever their table."""
-    wanted = list(dict.fromkeys(ids))
-    names = _located(tables, wanted)
+def find(tables: Tables, ids: Sequence[str], among: Iterable[str] | None = None) -> list[Found]:
+    """The rows with these ids (or beginning so, for ids of fewer than 32 characters), in any table or `among` some."""
+    names = _located(tables, list(dict.fromkeys(ids)), among)
     return [found for name, ids_here in names.items() for found in _rows(tables, name, F.col("id").isin(ids_here))]
 
 
 def ancestors(tables: Tables, start: Found) -> list[list[Found]]:
     """Level by level, the rows a row was made from; the last level holds source files."""
+    reads = tables_read(tables)
     levels: list[list[Found]] = [[start]]
     seen = {start.id}
     while True:
@@ -48,29 +48,41 @@ def ancestors(tables: Tables, start: Found) -> list[list[Found]]:
         for found in levels[-1]:
             wanted += _parents(tables, found)
         fresh = [parent for parent in dict.fromkeys(wanted) if parent not in seen]
-        if not fresh:
-            return levels
-        seen.update(fresh)
-        level = find(tables, fresh)
+        among = set().union(*(reads.get(found.table, set()) for found in levels[-1]))
+        level = find(tables, fresh, among or None) if fresh else []
         if not level:
             return levels
+        seen.update(fresh)
         levels.append(level)
 
 
 def descendants(tables: Tables, start: Found) -> dict[str, list[str]]:
     """Ids of all rows made from a row, by table."""
+    reads = tables_read(tables)
     made: dict[str, list[str]] = {}
-    level, seen = [start.id], {start.id}
+    level, seen, here = [start.id], {start.id}, {start.table}
     while level:
         is_child = F.arrays_overlap("parent_ids", F.array(*[F.lit(i) for i in level]))
-        pairs = _each(tables, is_child)
-        level = []
-        for row in pairs:
+        readers = {name for name, inputs in reads.items() if inputs & here}
+        level, here = [], set()
+        for row in _each(tables, is_child, readers):
             if row["id"] not in seen:
                 seen.add(row["id"])
                 level.append(row["id"])
+                here.add(row["table"])
                 made.setdefault(row["table"], []).append(row["id"])
     return made
+
+
+def tables_read(tables: Tables) -> dict[str, set[str]]:
+    """Which tables each stage read, from what it did: where parents and children of a row are to be looked for."""
+    if not tables.exists("stage_runs"):
+        return {}
+    rows = tables.read("stage_runs").select("stage", F.explode(F.map_keys("inputs")).alias("input")).distinct()
+    reads: dict[str, set[str]] = {}
+    for row in rows.collect():
+        reads.setdefault(row["stage"], set()).add(row["input"])
+    return reads
 
 
 def call_of(tables: Tables, found: Found) -> dict[str, Any] | None:
@@ -98,14 +110,14 @@ def _parents(tables: Tables, found: Found) -> list[str]:
     return parents
 
 
-def _located(tables: Tables, ids: list[str]) -> dict[str, list[str]]:
+def _located(tables: Tables, ids: list[str], among: Iterable[str] | None) -> dict[str, list[str]]:
     whole = [i for i in ids if len(i) >= 32]
     parts = [i for i in ids if len(i) < 32]
     matches: Column = F.col("id").isin(whole)
     for part in parts:
         matches = matches | F.col("id").startswith(part)
     located: dict[str, list[str]] = {}
-    for row in _each(tables, matches):
+    for row in _each(tables, matches, among):
         located.setdefault(row["table"], []).append(row["id"])
     return located
 
@@ -115,10 +127,10 @@ def _rows(tables: Tables, name: str, condition: Column) -> Iterable[Found]:
     return [Found(name, row.asDict(recursive=True)) for row in frame.collect()]
 
 
-def _each(tables: Tables, condition: Column) -> list[Any]:
-    """One job over all stored tables: (id, table) of the rows that meet the condition."""
+def _each(tables: Tables, condition: Column, among: Iterable[str] | None = None) -> list[Any]:
+    """One job over stored tables: (id, table) of the rows that meet the condition."""
     frames: list[DataFrame] = []
-    for name in sql.tables():
+    for name in sorted(sql.tables() if among is None else among):
         if name not in NOT_FOLLOWED and tables.exists(name):
             held = tables.read(name).where(condition).select("id").distinct()
             frames.append(held.withColumn("table", F.lit(name)))

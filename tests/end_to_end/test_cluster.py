@@ -11,12 +11,14 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs.runtime.settings import load_settings
+from jobs.runtime.synthesis import Choices, Synthesis
 from jobs.runtime.tables import Tables
+from jobs.stages import STAGES
 from tests.roots import prose, write_conversations, write_documents
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-COMPARED = ("conversations", "long_conversations", "meta_records", "conversation_types", "canonical_values",
-            "seed_paths", "nodes", "edges", "long_documents")  # fmt: skip
+SHORT = ("conversations", "long_conversations", "long_documents", "meta_records")
+LONG = (*SHORT, "conversation_types", "canonical_values", "task_rewrites", "seed_paths", "nodes", "edges")
 WORDS = ("rice", "tides", "moss", "basalt", "copper", "plankton", "lichen", "amber")
 
 
@@ -35,12 +37,12 @@ def given(tmp_path: Path) -> list[str]:
     ]
 
 
-def submit(root: Path, given: list[str], master: str) -> dict[str, object]:
+def submit(root: Path, given: list[str], master: str, until: str) -> dict[str, object]:
     summary = root.parent / f"{root.name}.json"
     command = [
         str(REPOSITORY / ".venv/bin/spark-submit"), "--properties-file", str(REPOSITORY / "infra/spark-defaults.conf"),
         "--master", master, "--conf", "spark.executor.memory=1g", str(REPOSITORY / "jobs/synthesize.py"),
-        "--root", str(root), "--until", "graph_stats", "--summary", str(summary),
+        "--root", str(root), "--until", until, "--summary", str(summary),
     ]  # fmt: skip
     for override in given:
         command += ["--set", override]
@@ -55,10 +57,22 @@ def submit(root: Path, given: list[str], master: str) -> dict[str, object]:
 @pytest.mark.spark
 def test_two_executors_give_the_same_rows(spark: SparkSession, tmp_path: Path, given: list[str]) -> None:
     """local-cluster has real executors: pickling, imports and shuffles are those of a cluster."""
-    one, two = tmp_path / "one", tmp_path / "two"
-    submit(one, given, "local[2,4]")
-    submit(two, given, "local-cluster[2,1,1024]")
-    for name in COMPARED:
+    compare(spark, tmp_path, given, SHORT)
+
+
+@pytest.mark.spark
+@pytest.mark.cluster
+def test_two_executors_build_the_same_graphs(spark: SparkSession, tmp_path: Path, given: list[str]) -> None:
+    compare(spark, tmp_path, given, LONG)
+
+
+def compare(spark: SparkSession, folder: Path, given: list[str], names: tuple[str, ...]) -> None:
+    """Run up to the last table in this process and on two executors; the tables must be equal."""
+    one, two = folder / "one", folder / "two"
+    settings = load_settings(None, given, str(one))
+    assert Synthesis(spark, settings, STAGES, Choices(until=names[-1])).run() == 0
+    submit(two, given, "local-cluster[2,1,1024]", names[-1])
+    for name in names:
         held = [_comparable(spark, root, name) for root in (one, two)]
         assert held[0], f"{name} is empty"
         assert held[0] == held[1], name
@@ -67,7 +81,7 @@ def test_two_executors_give_the_same_rows(spark: SparkSession, tmp_path: Path, g
 def _comparable(spark: SparkSession, root: Path, name: str) -> list[tuple[object, ...]]:
     """Rows without the run's own columns; floats rounded to five digits, vectors to four."""
     tables = Tables(spark, load_settings(None, [], str(root)).storage)
-    rows = tables.read(name).drop("run_id", "path", "source_file").collect()
+    rows = tables.read(name).drop("run_id", "path", "source_file", "call_id").collect()
     return sorted((tuple(_rounded(value) for value in row) for row in rows), key=repr)
 
 

@@ -247,3 +247,35 @@ def test_teacher_replies_with_valid_json_and_never_raises() -> None:
 def test_odd_conversations_give_valid_fields(user: str, assistant: str) -> None:
     reply = complete("meta", {"user": user, "assistant": assistant})
     assert reply.status == "ok" and parse_reply(reply.text, "meta").value is not None
+
+
+def test_a_draft_that_does_not_suit_the_document_is_exchanged() -> None:
+    reviews = "\n".join(
+        f"Review #{n}: The staff was friendly and the breakfast in the hotel was excellent on day {n}. "
+        f"Unfortunately our room number {n} was noisy and the bathroom was small and dirty."
+        for n in range(40)
+    )
+    path = [node("tasks", "highlight contract clauses for review"), node("user_profile", "lawyer")]
+    reply = ask([reviews], path, "legal contract")
+    assert reply.answerable and "lawyer" not in reply.instruction and "contract" not in reply.instruction
+    assert "reviews" in reply.instruction and grounded(reply, [reviews]).share == 1.0
+
+
+def test_a_draft_in_other_words_keeps_its_wording() -> None:
+    draft = "Tell me everything about the lighthouse keeper's daily routine."
+    rows = [{"doc_id": "d0", "text": OSTVIK}]
+    variables = {"setting": "single", "document_type": "history", "documents": rows, "instruction": draft, "path": []}
+    reply = AnswerReply.model_validate(answer("answer", variables))
+    assert reply.answerable and reply.instruction.startswith(draft.rstrip("."))
+    assert grounded(reply, [OSTVIK]).share == 1.0
+
+
+def test_profile_and_context_of_another_genre_are_left_out() -> None:
+    path = [
+        node("tasks", "summarize the plot"),
+        node("user_profile", "patent examiner"),
+        node("context", "searching prior art"),
+    ]
+    text = instruction("single", "fiction", path)
+    assert "patent" not in text and "prior art" not in text
+    assert "patent examiner" in instruction("single", "patent description", path)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from udfs.llm.offline.passages import Passage
-from udfs.llm.offline.words import NO_SPACE, common_words, generic_stems, stem, stop_words
+from udfs.llm.offline.words import NO_SPACE, common_words, english_stop_words, generic_stems, stem, stop_words
 
 _WORD = re.compile(rf"[^\W_{NO_SPACE}]+(?:[-’'][^\W_{NO_SPACE}]+)*|[{NO_SPACE}]+|[^\w\s]")
 _WEAK_ENDING = re.compile(r"(?:ly|ed|ing|ous|ful|able|ible|less|ive|ish|est|ical)$")
@@ -22,6 +22,7 @@ _BINS = 12
 _MAX_WORDS = 3
 _MIN_TIMES = 2
 _MIN_LETTERS = 4
+_LONGEST = 40  # characters a word can have
 _ALONE = 0.5  # a name that mostly stands in longer names is only a part of them
 _NAME_SHARE = 0.7
 _ROMAN = re.compile(r"[IVXLC]+$")
@@ -118,7 +119,6 @@ def title_of(document: str) -> str:
 
 def _candidates(found: Sequence[Passage]) -> dict[tuple[str, ...], _Candidate]:
     """All word groups of one to three content words, keyed by their stems."""
-    stop = stop_words()
     candidates: dict[tuple[str, ...], _Candidate] = defaultdict(_Candidate)
     for passage in found:
         run: list[tuple[str, bool]] = []  # (word, stands at the sentence's start)
@@ -126,13 +126,7 @@ def _candidates(found: Sequence[Passage]) -> dict[tuple[str, ...], _Candidate]:
         for number, word in enumerate(_WORD.findall(passage.text)):
             bare = re.sub(r"['’][sS]?$", "", word)
             low = bare.lower()
-            if (
-                len(bare) > 40
-                or (low in stop and not (bare == "New" and number))
-                or not bare[:1].isalpha()
-                or "'" in low
-                or "’" in low
-            ):
+            if _parts_groups(bare, low, inside=number > 0):
                 _count(run, candidates, passage.index, place)
                 run = []
                 continue
@@ -142,6 +136,15 @@ def _candidates(found: Sequence[Passage]) -> dict[tuple[str, ...], _Candidate]:
                 run = []
         _count(run, candidates, passage.index, place)
     return candidates
+
+
+def _parts_groups(word: str, low: str, *, inside: bool) -> bool:
+    """Whether a word ends a group: function words do, unless a capital inside the sentence makes them a name's."""
+    if len(word) > _LONGEST or not word[:1].isalpha() or "'" in low or "’" in low:
+        return True
+    if inside and word[:1].isupper():
+        return low in english_stop_words() and word != "New"
+    return low in stop_words()
 
 
 def _count(

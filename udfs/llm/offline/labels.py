@@ -13,6 +13,7 @@ from udfs.llm.offline.genres import genre_named, genre_scores, genres
 from udfs.llm.offline.words import content_stems, stem, stop_words, tokens
 
 _MAX_LABEL_WORDS = 4
+_STRONG = 0.4  # of the leading genre's votes, for a genre to come before other wordings of the leading one
 _NEAR = 0.45  # what a neighbouring genre counts, of the genre itself
 _SHARPNESS = 0.6  # of the softmax over genre scores
 _HEAD_CHARS = 20_000
@@ -45,7 +46,8 @@ def _candidates(examples: Sequence[str]) -> list[str]:
         if genre is not None:
             votes[genre.name] += 100 - min(rank, 50)  # nearer examples count a little more
     ranked = sorted(votes, key=lambda name: (-votes[name], name))
-    candidates = ranked[:1]
+    strong = [name for name in ranked if votes[name] >= _STRONG * votes[ranked[0]]]
+    candidates = list(strong)  # another genre keeps the labels apart better than another wording of this one
     if ranked:
         lead = ranked[0]
         wordings = Counter(

@@ -42,10 +42,11 @@ def refit(draft: str, task: TaskForm, kind: Genre | None, own: Sequence[Genre | 
     wording = wording_in(draft)
     if not known or wording is None:
         return Refit(draft, task)
-    if any(_strangers(kind, genre) for genre in known):
+    suits = all(_suits(task, genre) for genre in known)
+    if not suits or any(_strangers(kind, genre) for genre in known):
         draft = _impersonal(draft, wording, known)
         wording = wording_in(draft) or wording
-    if all(_suits(task, genre) for genre in known):
+    if suits:
         return Refit(draft, task)
     other = task_forms()[pick(_options(known), "task", key)]
     return Refit(_exchanged(draft, wording, other, several=len(own) > 1, key=key), other)

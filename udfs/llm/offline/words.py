@@ -24,6 +24,12 @@ def stop_words() -> frozenset[str]:
 
 
 @cache
+def english_stop_words() -> frozenset[str]:
+    """Function words of English alone: those of other languages may stand in names ("van Zandt")."""
+    return frozenset(load("words")["stop"]["en"].split())
+
+
+@cache
 def common_words() -> frozenset[str]:
     """Function words and English words too common to be what a text is about."""
     return stop_words() | frozenset(load("words")["common"].split())
