@@ -21,6 +21,11 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it tells each step of making its database
 
 
+def preload() -> None:
+    """Begin importing MLflow, which takes seconds, while other things start."""
+    threading.Thread(target=lambda: __import__("mlflow"), daemon=True).start()
+
+
 class Lineage:
     """The MLflow run of this invocation. `run_id` waits for the background start."""
 

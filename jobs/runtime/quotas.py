@@ -5,6 +5,7 @@ Pure arithmetic; the written rule of redistribution lives here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 
@@ -34,6 +35,22 @@ def shortages(target: int, shares: Mapping[str, float], quota: Mapping[str, int]
     """How far each type stays below what the mix alone would have given it (only positive entries)."""
     ideal = _largest_remainder(target, shares)
     return {name: ideal[name] - quota.get(name, 0) for name in sorted(ideal) if ideal[name] > quota.get(name, 0)}
+
+
+def mix_distance(shares: Mapping[str, float], counts: Mapping[str, int]) -> float:
+    """Jensen–Shannon distance (base 2, from 0 for the same mix to 1) of `counts` from `shares`."""
+    total, weight = sum(counts.values()), sum(shares.values())
+    if not total or not weight:
+        return 0.0
+    p = {name: shares.get(name, 0.0) / weight for name in shares.keys() | counts.keys()}
+    q = {name: counts.get(name, 0) / total for name in p}
+    divergence = 0.0
+    for name in sorted(p):
+        middle = (p[name] + q[name]) / 2
+        for value in (p[name], q[name]):
+            if value:
+                divergence += value * math.log2(value / middle) / 2
+    return math.sqrt(max(0.0, divergence))
 
 
 def _largest_remainder(total: int, shares: Mapping[str, float]) -> dict[str, int]:

@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame
 
 import sql
 from jobs.runtime.history import Execution
-from jobs.runtime.quotas import allocate, shortages
+from jobs.runtime.quotas import allocate, mix_distance, shortages
 from jobs.runtime.runner import Runner
 from jobs.runtime.stage import Stage
 from jobs.runtime.summary import StageTally
@@ -70,21 +70,31 @@ def run_rounds(runner: Runner, stages: Mapping[str, Stage]) -> None:
         return
     short: dict[str, dict[str, int]] = {}
     accepted: dict[str, int] = {}
+    mix: dict[str, float] = {}
     for _ in range(runner.settings.targets.max_rounds):
         if runner.run(stages["instructions"]).deferred or runner.run(stages["samples"]).deferred:
             break
         state = read_state(runner)
         quotas, accepted, short = plan_round(state, asked, runner.settings.walks.max_candidates_per_target)
+        mix = {setting: _mix(state, setting) for setting in asked}
         if not quotas or not _round(runner, stages, state, quotas):
             break
     else:
         runner.summary.warn(f"targets were not met within targets.max_rounds = {runner.settings.targets.max_rounds}")
     waits = _open_deferrals(runner)
     if not waits:
-        detail = {"plan": plan, "accepted": accepted, "short": short}
+        detail = {"plan": plan, "accepted": accepted, "short": short, "mix": mix}
         made = Execution("rounds", runner.history.epoch("rounds"), "", {}, versions, -1, "done", detail)
         runner.history.record(made, StageTally("rounds"))
     _report(runner, asked, accepted, short)
+    for setting, distance in sorted(mix.items()):
+        runner.say(f"mix of {setting}: Jensen–Shannon distance {distance:.3f} from the conversations' types")
+
+
+def _mix(state: Mapping[tuple[str, str], Supply], setting: str) -> float:
+    here = {kind: supply for (name, kind), supply in state.items() if name == setting}
+    shares = {kind: supply.share for kind, supply in here.items()}
+    return mix_distance(shares, {kind: supply.accepted for kind, supply in here.items()})
 
 
 def plan_round(

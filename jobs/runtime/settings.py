@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import fsspec
@@ -98,7 +99,8 @@ def load_settings(config: str | None, overrides: Sequence[str], root: str | None
     for override in overrides:
         _apply(values, override, faults)
     if root is not None:
-        _section(values, "storage")["root"] = root
+        # Absolute, so that executors and the JVM mean the same folder.
+        _section(values, "storage")["root"] = root if "://" in root else str(Path(root).absolute())
     settings = _validate(values, faults)
     if settings is not None:
         faults.extend(_cross_faults(settings))

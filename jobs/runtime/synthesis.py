@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import FrameType
 
+import fsspec
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from jobs.runtime.errors import LongloomError, RecipeChanged, SettingsFault
 from jobs.runtime.history import History
 from jobs.runtime.ledger import Ledger
-from jobs.runtime.lineage import Lineage
+from jobs.runtime.lineage import Lineage, preload
 from jobs.runtime.lock import RootLock
 from jobs.runtime.order import behind
 from jobs.runtime.recipes import differences, identity
@@ -59,6 +60,7 @@ class Synthesis:
     def run(self) -> int:
         """Run to the end and return the exit status (design: 0, 2, 4, 5, 6; 1 is a bug)."""
         self._require_names()
+        preload()
         started = time.monotonic()
         tables = Tables(self._spark, self._settings.storage)
         files = find_inputs(self._inputs(tables.state))
@@ -68,9 +70,9 @@ class Synthesis:
             return 0
         summary = Summary()
         with RootLock(tables.state):
-            lineage = Lineage(self._settings, tables.state, self._settings.model_dump(mode="json"))
             history = History(tables)
             self._require_recipes(history)
+            lineage = Lineage(self._settings, tables.state, self._settings.model_dump(mode="json"))
             tables.run_id = summary.run_id = lineage.run_id
             runner = Runner(
                 self._spark,
@@ -102,6 +104,7 @@ class Synthesis:
                 lineage.close(summary, runner.executed, locations, "FINISHED" if status in (0, 4) else "FAILED")
                 if self._choices.summary:
                     summary.write(self._choices.summary)
+                self._drop_scratch(tables.state)
         for line in summary.lines():
             say(line)
         return status
@@ -241,6 +244,12 @@ class Synthesis:
 
     def _names(self) -> list[str]:
         return [stage.name for stage in self._stages]
+
+    def _drop_scratch(self, state: str) -> None:
+        """Checkpointed frames of this run are of no use to the next one."""
+        files, folder = fsspec.core.url_to_fs(f"{state}/_scratch")
+        if files.exists(folder):
+            files.rm(folder, recursive=True)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._stop.is_set():

@@ -9,13 +9,13 @@ drawn AS (
   GROUP BY p.setting, p.document
 ),
 fitting AS (
-  SELECT g.setting, t.document_type, t.document
+  SELECT g.setting, t.document_type, t.document, l.id AS long_document
   FROM {typed_documents} t
   JOIN {long_documents} l ON l.document = t.document
   CROSS JOIN (SELECT explode(array('single', 'multi')) AS setting) g
   WHERE t.reject_reason IS NULL AND l.reject_reason IS NULL AND (g.setting = 'single' OR l.fits_pair)
 )
-SELECT f.setting, f.document_type, f.document, coalesce(d.draws, 0) AS draws
+SELECT f.setting, f.document_type, f.document, f.long_document, coalesce(d.draws, 0) AS draws
 FROM fitting f
 LEFT JOIN drawn d ON d.setting = f.setting AND d.document = f.document
 WHERE coalesce(d.draws, 0) < :max_draws AND NOT coalesce(d.in_use, false)

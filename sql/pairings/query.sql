@@ -10,7 +10,7 @@ asked AS (
   WHERE u.place <= w.count
 ),
 ordered AS (
-  SELECT setting, document_type, document, draws, if(setting = 'multi', 2, 1) AS per,
+  SELECT setting, document_type, document, long_document, draws, if(setting = 'multi', 2, 1) AS per,
          row_number() OVER (
            PARTITION BY setting, document_type
            ORDER BY draws, sha2(concat_ws(':', :seed, setting, document), 256), document) - 1 AS place
@@ -18,12 +18,13 @@ ordered AS (
 ),
 sets AS (
   SELECT setting, document_type, floor(place / per) + 1 AS place, max(draws) + 1 AS draw,
-         transform(sort_array(collect_list(struct(place, document))), d -> d.document) AS documents
+         sort_array(collect_list(struct(place, document, long_document))) AS held
   FROM ordered
   GROUP BY setting, document_type, floor(place / per), per
   HAVING count(*) = per
 )
-SELECT a.setting, a.document_type, a.walk, a.walk_index, a.id AS instruction, s.documents, int(s.draw) AS draw,
-       concat(array(a.id), s.documents) AS parent_ids
+SELECT a.setting, a.document_type, a.walk, a.walk_index, a.id AS instruction,
+       transform(s.held, d -> d.document) AS documents, int(s.draw) AS draw,
+       concat(array(a.id), transform(s.held, d -> d.long_document)) AS parent_ids
 FROM asked a
 JOIN sets s ON s.setting = a.setting AND s.document_type = a.document_type AND s.place = a.place

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -130,7 +131,10 @@ def test_clusters_install_what_they_do_not_bring(platform: str, brought: frozens
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["make", *arguments], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    # As typed by a person: run by make itself, it would inherit flags and announce the folders it enters.
+    outside = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    command = ["make", *arguments]
+    return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False, env=outside)
 
 
 def test_help_lists_every_target() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.runtime.quotas import allocate, shortages
+from jobs.runtime.quotas import allocate, mix_distance, shortages
 
 
 def test_largest_remainder_by_hand() -> None:
@@ -62,3 +62,11 @@ def test_ample_supply_stays_within_one_of_the_mix(held: dict[str, tuple[int, int
     shares = {name: share / weight for name, (share, _) in held.items()}
     quota = allocate(target, shares, dict.fromkeys(shares, target))
     assert all(abs(quota[name] - target * shares[name]) < 1 for name in quota)
+
+
+def test_mix_distance_by_hand() -> None:
+    assert mix_distance({"a": 0.5, "b": 0.5}, {"a": 3, "b": 3}) == 0.0
+    assert mix_distance({"a": 1.0}, {"b": 7}) == 1.0, "nothing in common"
+    # p = (1/2, 1/2), q = (1, 0), m = (3/4, 1/4): (½·log2(2/3) + ½·log2(2) + log2(4/3)) / 2 = 0.3113
+    assert abs(mix_distance({"a": 0.5, "b": 0.5}, {"a": 4, "b": 0}) - 0.3113**0.5) < 1e-3
+    assert mix_distance({"a": 1.0}, {}) == 0.0, "no samples yet"

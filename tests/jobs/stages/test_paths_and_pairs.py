@@ -81,7 +81,7 @@ def pair(spark: SparkSession, setting: str, wanted: int, previous: list[dict[str
         {"id": f"i{n}", "walk": f"w{n}", "setting": setting, "document_type": "news", "walk_index": n} for n in range(6)
     ]
     typed = [{"document": d, "document_type": "news"} for d in DOCUMENTS]
-    long = [{"document": d, "fits_pair": d != "d0"} for d in DOCUMENTS]
+    long = [{"id": f"l-{d}", "document": d, "fits_pair": d != "d0"} for d in DOCUMENTS]
     made = pairings.function(
         frame(spark, "instructions", asked),
         frame(spark, "typed_documents", typed),
@@ -100,6 +100,7 @@ def test_single_takes_the_next_instructions_and_other_documents(spark: SparkSess
     assert [row["instruction"] for row in first] == ["i0", "i1", "i2"]
     assert len({row["documents"][0] for row in first}) == 3  # type: ignore[index]
     assert {row["draw"] for row in first} == {1}
+    assert [row["parent_ids"] for row in first] == [[row["instruction"], f"l-{row['documents'][0]}"] for row in first]  # type: ignore[index]
     second = pair(spark, "single", 9, first, [])
     assert [row["instruction"] for row in second] == ["i3", "i4"], "two documents are left"
     assert not {row["documents"][0] for row in first} & {row["documents"][0] for row in second}  # type: ignore[index]
