@@ -18,9 +18,7 @@ from jobs.runtime.settings import load_settings
 from jobs.runtime.tables import Tables
 
 SHOWN = 240  # characters of a text
-HIDDEN = frozenset(
-    {"id", "parent_ids", "signature", "bands", "vector", "centroid", "model_bytes", "messages", "context", "turns"}
-)
+HIDDEN = frozenset({"id", "parent_ids", "signature", "bands", "vector", "centroid", "messages", "context", "turns"})
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -64,13 +62,17 @@ def explain(tables: Tables, wanted: str) -> dict[str, Any]:
 
 
 def _told(tables: Tables, found: Found) -> dict[str, Any]:
-    facts = {key: value for key, value in found.row.items() if key not in HIDDEN and value is not None}
+    facts = {key: value for key, value in found.row.items() if _is_told(key, value)}
     call = call_of(tables, found)
     told: dict[str, Any] = {"table": found.table, "id": found.id, "facts": facts}
     if call is not None:
         names = ("id", "teacher", "model", "status", "tokens_in", "tokens_out", "prompt_sha", "parameters", "text")
         told["call"] = {name: call[name] for name in names}
     return told
+
+
+def _is_told(key: str, value: Any) -> bool:
+    return key not in HIDDEN and value is not None and not isinstance(value, bytes | bytearray)
 
 
 def _lines(told: dict[str, Any]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 os.environ["PYSPARK_PYTHON"] = sys.executable  # workers take `python3` from PATH otherwise
 os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
-os.environ["FAKE_KEY"] = "k"  # workers inherit what was set before the JVM started
+os.environ["FAKE_KEY"] = "canary-key-7f3a91"  # workers inherit what was set before the JVM started
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 

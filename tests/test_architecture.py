@@ -53,8 +53,10 @@ ROOMS = (
     ),
     Room(
         "jobs/runtime",
-        # Calls are sent, inputs listed, typed failures told apart, frames settled: the runtime drives these four.
-        words("jobs.runtime sql udfs.llm udfs.readers udfs.models.errors graphs.checkpoints"),
+        # Calls are sent, inputs listed, models looked for, failures told apart, frames settled: it drives these.
+        words(
+            "jobs.runtime sql udfs.llm udfs.readers udfs.tokens udfs.models.errors udfs.models.files graphs.checkpoints"
+        ),
         words("pyspark delta mlflow pydantic yaml fsspec pandas pyarrow zstandard"),
     ),
     Room("jobs", words("jobs.runtime jobs.stages"), words("pyspark")),

@@ -19,17 +19,7 @@ def count_batch(
     stage: Stage, main: DataFrame, driving: DataFrame | None, waits: DataFrame | None, done: StageTally
 ) -> None:
     """Account for every driving row of the batch."""
-    counted = main.groupBy("reject_reason").count().collect()
-    for row in counted:
-        reason = row["reject_reason"]
-        if reason is None:
-            done.kept += row["count"]
-        elif reason.startswith(DEFER):
-            done.deferred += row["count"]
-            done.reasons[reason] += row["count"]
-        else:
-            done.rejected += row["count"]
-            done.reasons[reason_code(reason)] += row["count"]
+    _count_reasons(main, done)
     done.out = done.kept + done.rejected  # of rows; accounts by input change kept and rejected below
     if waits is not None:
         for row in waits.groupBy("reason").count().collect():
@@ -59,13 +49,21 @@ def _count_inputs(main: DataFrame, done: StageTally) -> None:
 
 def count_rows(rows: DataFrame, tally: StageTally) -> None:
     """Account for a table that is recomputed as a whole."""
+    _count_reasons(rows, tally)
+    tally.rows_in = tally.kept + tally.rejected
+
+
+def _count_reasons(rows: DataFrame, tally: StageTally) -> None:
     for row in rows.groupBy("reject_reason").count().collect():
-        if row["reject_reason"] is None:
+        reason = row["reject_reason"]
+        if reason is None:
             tally.kept += row["count"]
+        elif reason.startswith(DEFER):
+            tally.deferred += row["count"]
+            tally.reasons[reason] += row["count"]
         else:
             tally.rejected += row["count"]
-            tally.reasons[reason_code(row["reject_reason"])] += row["count"]
-    tally.rows_in = tally.kept + tally.rejected
+            tally.reasons[reason_code(reason)] += row["count"]
 
 
 def add_cost(tally: StageTally, cost: Cost) -> None:

@@ -7,7 +7,7 @@ folded into `llm_calls` by segment, and everything downstream derives from that 
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -41,12 +41,6 @@ class Fulfilled:
     replies: DataFrame  # input_id, status ('ok' | 'lasting'), reason, text, call_id, teacher, model, prompt_sha
     waiting: DataFrame  # input_id, reason
     cost: Cost
-    held: list[DataFrame] = field(default_factory=list)
-
-    def release(self) -> None:
-        """Free what is cached behind the frames."""
-        for frame in self.held:
-            frame.unpersist()
 
 
 class Ledger:
@@ -104,9 +98,10 @@ class Ledger:
         if not pending.isEmpty():
             cost = self._send(stage, pending)
             known = settled_frame(self._settled(requests, task, session))
+        requests.unpersist()
         waiting = self._waiting(known, stage, session)
         replies = known.where(F.col("status").isNotNull()).drop("messages", "variables", "known_text", "document")
-        return Fulfilled(replies, waiting, cost, [requests])
+        return Fulfilled(replies, waiting, cost)
 
     def forget_failures(self, stage: str) -> None:
         """Drop lasting failures of a stage, so that its calls are made again."""

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jobs.runtime.errors import LongloomError
 from jobs.runtime.history import Execution
 from jobs.runtime.settings import Settings
 from jobs.runtime.summary import Summary
@@ -45,10 +46,13 @@ class Lineage:
 
     @property
     def run_id(self) -> str:
-        """Id of the MLflow run; raises what starting MLflow raised."""
+        """Id of the MLflow run. Raises LongloomError where MLflow cannot be reached."""
         self._thread.join()
         if self._failure is not None:
-            raise self._failure
+            raise LongloomError(
+                f"MLflow at {self.tracking_uri} cannot be used: {self._failure}. "
+                "Check lineage.tracking_uri and lineage.artifact_location; nothing was written."
+            ) from self._failure
         return self._run_id
 
     def _start(self) -> None:

@@ -64,13 +64,14 @@ def run_rounds(runner: Runner, stages: Mapping[str, Stage]) -> None:
     last = runner.history.last("rounds")
     settled = last is not None and dict(last.inputs) == versions and last.detail.get("plan") == plan
     if settled and last is not None and not _open_deferrals(runner):
-        _report(runner, asked, last.detail["accepted"], last.detail["short"])
+        _report(runner, asked, last.detail["accepted"], last.detail["short"], "supply is used up")
         for name in ROUND:
             runner.summary.tally(StageTally(name, state="unchanged"))
         return
     short: dict[str, dict[str, int]] = {}
     accepted: dict[str, int] = {}
     mix: dict[str, float] = {}
+    why = "supply is used up"
     for _ in range(runner.settings.targets.max_rounds):
         if runner.run(stages["instructions"]).deferred or runner.run(stages["samples"]).deferred:
             break
@@ -80,15 +81,22 @@ def run_rounds(runner: Runner, stages: Mapping[str, Stage]) -> None:
         if not quotas or not _round(runner, stages, state, quotas):
             break
     else:
-        runner.summary.warn(f"targets were not met within targets.max_rounds = {runner.settings.targets.max_rounds}")
-    waits = _open_deferrals(runner)
-    if not waits:
+        why = f"targets.max_rounds = {runner.settings.targets.max_rounds} were not enough"
+    if _open_deferrals(runner):
+        why = "rows wait for their calls; run again"
+        state = read_state(runner)
+        accepted = {setting: _accepted(state, setting) for setting in asked}
+    else:
         detail = {"plan": plan, "accepted": accepted, "short": short, "mix": mix}
         made = Execution("rounds", runner.history.epoch("rounds"), "", {}, versions, -1, "done", detail)
         runner.history.record(made, StageTally("rounds"))
-    _report(runner, asked, accepted, short)
+    _report(runner, asked, accepted, short, why)
     for setting, distance in sorted(mix.items()):
         runner.say(f"mix of {setting}: Jensen–Shannon distance {distance:.3f} from the conversations' types")
+
+
+def _accepted(state: Mapping[tuple[str, str], Supply], setting: str) -> int:
+    return sum(supply.accepted for (name, _), supply in state.items() if name == setting)
 
 
 def _mix(state: Mapping[tuple[str, str], Supply], setting: str) -> float:
@@ -110,7 +118,7 @@ def plan_round(
         cap = cap_per_target * max(1, target)
         room = {kind: supply.room(setting, cap) for kind, supply in here.items()}
         quota = allocate(target, shares, room)
-        accepted[setting] = sum(supply.accepted for supply in here.values())
+        accepted[setting] = _accepted(state, setting)
         short[setting] = shortages(target, shares, quota) if shares else {}
         missing = target - accepted[setting]
         for kind in sorted(here):
@@ -172,15 +180,20 @@ def _open_deferrals(runner: Runner) -> bool:
 
 
 def _report(
-    runner: Runner, asked: Mapping[str, int], accepted: Mapping[str, int], short: Mapping[str, Mapping[str, int]]
+    runner: Runner,
+    asked: Mapping[str, int],
+    accepted: Mapping[str, int],
+    short: Mapping[str, Mapping[str, int]],
+    why: str,
 ) -> None:
+    """Targets into the summary; one that is not met says `why`."""
     for setting, target in asked.items():
         done = accepted.get(setting, 0)
         runner.summary.targets[setting] = {"asked": target, "accepted": min(done, target)}
         lacking = ", ".join(f"{kind} {count}" for kind, count in sorted(short.get(setting, {}).items()))
         if done < target:
             runner.summary.warn(
-                f"targets.{setting}: asked {target}, accepted {done}; supply is used up"
+                f"targets.{setting}: asked {target}, accepted {done}; {why}"
                 + (f" (short of the mix: {lacking}). Add documents of these types." if lacking else ".")
             )
         elif lacking:

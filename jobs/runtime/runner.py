@@ -62,8 +62,7 @@ class Runner:
 
     def recipe(self, stage: Stage) -> dict[str, Any]:
         """What makes the rows of the stage under these settings."""
-        teaches = stage.task is not None or "teach" in keywords(stage.function)
-        return recipe(stage, self.settings, teaches)
+        return recipe(stage, self.settings)
 
     # -- the four modes ---------------------------------------------------------------------------------
 
@@ -163,7 +162,8 @@ class Runner:
             held = main.where(F.col("reject_reason").startswith(DEFER))
             ready = main.where(F.col("reject_reason").isNull() | ~F.col("reject_reason").startswith(DEFER))
             count_batch(stage, main, driving, waits, done)
-            if stage.dedupe or deferred_pass or stage.mode == "tops_up":
+            # A crash after a deferral leaves its row in two places: the open deferral and the batch to be replayed.
+            if stage.dedupe or stage.mode == "tops_up" or self.tables.exists("deferrals"):
                 ready = settled(self._unseen(stage.name, ready, session))
                 done.out = ready.count()  # now: once they are written, no row is unseen
             self._gate(stage, ready)
@@ -195,7 +195,6 @@ class Runner:
             asked = stage.ask(**self._arguments(stage, stage.ask, session, driving, wanted)).persist()
             held.append(asked)
             answer = self.ledger.fulfil(stage.name, str(stage.task), asked)
-            held.extend(answer.held)
             add_cost(done, answer.cost)
             arguments["replies"] = answer.replies.join(asked.select("input_id", "variables"), "input_id")
             waiting = answer.waiting
@@ -232,7 +231,7 @@ class Runner:
         """
         failed = []
         for check, count in sql.failed_checks(stage.name, rows):
-            sentence = f"{stage.name}: {check.message} ({count} rows)"
+            sentence = f"{stage.name}: {check.message}" + (f" ({count} rows)" if count > 1 else "")
             if check.level == "warn":
                 self.summary.warn(sentence)
             else:

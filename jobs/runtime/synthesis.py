@@ -23,7 +23,7 @@ from jobs.runtime.ledger import Ledger
 from jobs.runtime.lineage import Lineage, preload
 from jobs.runtime.lock import RootLock
 from jobs.runtime.order import behind
-from jobs.runtime.recipes import differences, identity
+from jobs.runtime.recipes import differences, identity, recipe
 from jobs.runtime.rounds import ROUND, run_rounds
 from jobs.runtime.runner import Runner
 from jobs.runtime.settings import InputSettings, Settings
@@ -31,6 +31,9 @@ from jobs.runtime.sources import find_inputs, register
 from jobs.runtime.stage import Stage
 from jobs.runtime.summary import Summary
 from jobs.runtime.tables import Tables
+from udfs.models.errors import ModelUnavailable
+from udfs.models.files import embedder_identity
+from udfs.tokens import TokenizerUnavailable, tokenizer_identity
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Synthesis:
         preload()
         started = time.monotonic()
         tables = Tables(self._spark, self._settings.storage)
+        self._require_models()
         files = find_inputs(self._inputs(tables.state))
         if self._choices.dry_run:
             for file in files:
@@ -119,21 +123,20 @@ class Synthesis:
             runner.history.flush()
             if self._choices.continuous is None or self._stop.wait(self._choices.continuous):
                 return
-            register(runner.tables, find_inputs(self._inputs(runner.tables.state)), runner.summary)
 
     def _pass(self, runner: Runner, lineage: Lineage) -> None:
         register(runner.tables, find_inputs(self._inputs(runner.tables.state)), runner.summary)
         by_name = {stage.name: stage for stage in self._stages}
+        rounds_done = False
         for stage in self._chosen():
             if stage.name in ROUND:
-                if stage.name == ROUND[0]:
+                if not rounds_done:  # whichever of the four was asked for, they only run together
                     run_rounds(runner, by_name)
+                rounds_done = True
             elif stage.name == "document_labels":
                 self._label(runner, stage)
-            else:
-                runner.run(stage)
-                if stage.name == "classifier":
-                    self._register(runner, lineage)
+            elif runner.run(stage).state == "done" and stage.name == "classifier":
+                self._register(runner, lineage)
 
     def _label(self, runner: Runner, stage: Stage) -> None:
         """Ask for labels only while there is a classifier to train."""
@@ -205,6 +208,17 @@ class Synthesis:
         if unknown:
             raise SettingsFault([f"no stage is named {n!r}; stages: {', '.join(self._names())}" for n in unknown])
 
+    def _require_models(self) -> None:
+        """Encoder and tokenizer must be there before anything is written. Raises SettingsFault."""
+        faults = []
+        for name, look in (("embedder", embedder_identity), ("tokenizer", tokenizer_identity)):
+            try:
+                look(getattr(self._settings, name))
+            except (ModelUnavailable, TokenizerUnavailable) as error:
+                faults.append(f"{name}: {error}")
+        if faults:
+            raise SettingsFault(faults)
+
     def _require_recipes(self, history: History) -> None:
         """Stop before anything is written when stored rows were made from other settings.
 
@@ -212,13 +226,12 @@ class Synthesis:
         """
         start = self._choices.recompute or self._choices.refit
         renewed = set(behind(self._stages, start)) if start else set()
-        runner_recipes = Runner.recipe
         told = []
         for stage in self._stages:
             last = history.last(stage.name)
             if last is None or stage.name in renewed:
                 continue
-            now = runner_recipes(self._recipe_source(), stage)
+            now = recipe(stage, self._settings)
             if last.recipe != identity(now):
                 changes = "; ".join(differences(last.made_from, now)) or "the recipe's layout changed"
                 told.append(f"{stage.name}: {changes}")
@@ -229,10 +242,6 @@ class Synthesis:
                 + "\n  ".join(told)
                 + f"\nPut the settings back, or run with --recompute {first} (unchanged calls cost nothing)."
             )
-
-    def _recipe_source(self) -> Runner:
-        """A runner that is only asked for recipes."""
-        return Runner(self._spark, self._settings, None, None, None, Summary(), say)  # type: ignore[arg-type]
 
     def _chosen(self) -> list[Stage]:
         if self._choices.only:

@@ -16,11 +16,11 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 import sql
-from jobs.runtime.errors import LongloomError, SchemaMismatch
+from jobs.runtime.errors import SchemaMismatch
 from jobs.runtime.settings import StorageSettings
 
 MISSING = -1  # version of a table that was not written yet
-SCHEMA_VERSION = 1  # layout of a root; a root of another layout is refused by name
+LAYOUT = 1  # of a root; stands in every commit, so that a later program can tell what it opens
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Tables:
         return frame.write.format("delta").option("userMetadata", self._note(note))
 
     def _note(self, note: dict[str, Any]) -> str:
-        return json.dumps({"run_id": self.run_id, "layout": SCHEMA_VERSION, **note}, sort_keys=True)
+        return json.dumps({"run_id": self.run_id, "layout": LAYOUT, **note}, sort_keys=True)
 
     def _save(self, writer: DataFrameWriter, name: str) -> int:
         if self.storage.schema_name:
@@ -156,21 +156,6 @@ def list_names(spark: SparkSession, folder: str) -> list[str]:
     if not files.exists(path):
         return []
     return [status.getPath().getName() for status in files.listStatus(path)]
-
-
-def require_layout(tables: Tables, newest_note: str | None) -> None:
-    """Refuse a root that another version of the layout wrote.
-
-    Raises LongloomError naming both versions.
-    """
-    if not newest_note:
-        return
-    found = json.loads(newest_note).get("layout", SCHEMA_VERSION)
-    if found != SCHEMA_VERSION:
-        raise LongloomError(
-            f"{tables.state} was written with table layout {found}, this program writes layout "
-            f"{SCHEMA_VERSION}. Use a new --root, or the program version that wrote it."
-        )
 
 
 def _require_columns(found: StructType, wanted: StructType, name: str) -> None:

@@ -73,9 +73,9 @@ def test_recipe_leaves_out_what_makes_no_row() -> None:
     plain = Settings()
     more = plain.model_copy(update={"walks": plain.walks.model_copy(update={"max_candidates_per_target": 3})})
     other = plain.model_copy(update={"walks": plain.walks.model_copy(update={"edge_weight": "sublinear"})})
-    assert identity(recipe(walks, plain, False)) == identity(recipe(walks, more, False))
-    assert identity(recipe(walks, plain, False)) != identity(recipe(walks, other, False))
-    told = list(differences(recipe(walks, plain, False), recipe(walks, other, False)))
+    assert identity(recipe(walks, plain)) == identity(recipe(walks, more))
+    assert identity(recipe(walks, plain)) != identity(recipe(walks, other))
+    told = list(differences(recipe(walks, plain), recipe(walks, other)))
     assert told == ["walks.edge_weight: 'paper' → 'sublinear'"]
 
 

@@ -85,7 +85,7 @@ def test_waiting_calls_are_deferred_then_made_once(spark: SparkSession, root: st
     folder.mkdir()
     write_documents(folder / "a.jsonl", [prose("rice", 10)])
     stages = ("conversations", "long_conversations", "meta_records")
-    with FakeServer(key="k") as server:
+    with FakeServer(key=os.environ["FAKE_KEY"]) as server:
         given = [
             *SMALL,
             *inputs(talk, folder),
@@ -168,3 +168,33 @@ def test_commits_name_their_run(spark: SparkSession, root: str) -> None:
 
 def test_stages_are_the_shipped_ones() -> None:
     assert len(BY_NAME) == 22
+
+
+def test_a_crash_after_deferring_writes_no_row_twice(
+    spark: SparkSession, root: str, tmp_path: Path, talk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the deferral and the output: the retry and the replayed batch both hold the row."""
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    write_documents(folder / "a.jsonl", [prose("rice", 10)])
+    given = [*SMALL, *inputs(talk, folder), "filter.min_conversation_tokens=50", "llm.teacher=openai"]
+    with FakeServer(key=os.environ["FAKE_KEY"]) as server:
+        given += ["llm.model=fake", "llm.api_key_env=FAKE_KEY", f"llm.base_url={server.base_url}"]
+        server.change(faults={"server_500": 1.0}, times=99)
+        runner = make_runner(spark, root, given)
+        run_stages(runner, "conversations", "long_conversations")
+
+        def die(*_: object) -> None:
+            raise RuntimeError("killed before the output was written")
+
+        monkeypatch.setattr(runner, "_write", die)
+        with pytest.raises(RuntimeError, match="killed"):
+            runner.run(BY_NAME["meta_records"])
+        assert runner.history.open_deferrals("meta_records").count() == 3
+
+        server.change(faults={})
+        again = make_runner(spark, root, given, "run-2")
+        tally = run_stages(again, "meta_records").stages["meta_records"]
+        tally.require_balance()
+        ids = [row["id"] for row in rows(again, "meta_records")]
+        assert len(ids) == 3 and len(set(ids)) == 3, ids
