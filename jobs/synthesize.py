@@ -38,8 +38,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a setting")
     parser.add_argument("--only", default="", metavar="S,…", help="run these stages only")
     parser.add_argument("--until", metavar="S", help="stop after this stage")
-    parser.add_argument("--recompute", metavar="S", help="start this stage and all behind it again")
-    parser.add_argument("--refit", metavar="S", help="fit this stage again, and all behind it")
+    parser.add_argument("--recompute", default="", metavar="S,…", help="start these stages and all behind them again")
+    parser.add_argument("--refit", default="", metavar="S,…", help="fit these stages again, and all behind them")
     parser.add_argument("--retry-rejected", metavar="S", help="make the failed calls of this stage again")
     parser.add_argument("--continuous", nargs="?", const=30.0, type=float, metavar="SECONDS", help="pass after pass")
     parser.add_argument("--dry-run", action="store_true", help="check settings and inputs, write nothing")
@@ -48,17 +48,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _choices(given: argparse.Namespace) -> Choices:
-    only = tuple(name.strip() for name in given.only.split(",") if name.strip())
     return Choices(
-        only,
+        _names(given.only),
         given.until,
-        given.recompute,
-        given.refit,
+        _names(given.recompute),
+        _names(given.refit),
         given.retry_rejected,
         given.continuous,
         given.dry_run,
         given.summary,
     )
+
+
+def _names(listed: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in listed.split(",") if name.strip())
 
 
 if __name__ == "__main__":

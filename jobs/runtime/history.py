@@ -42,6 +42,7 @@ class History:
         self._epochs: dict[str, int] = {}
         self._waiting: list[dict[str, Any]] = []
         self._order = 0
+        self._to_empty: list[str] = []
         self._load()
 
     def last(self, stage: str) -> Execution | None:
@@ -93,13 +94,20 @@ class History:
         frame = self._tables.spark.createDataFrame(rows, sql.columns("stage_runs"))
         self._tables.append(frame, "stage_runs", {"stage": "stage_runs"})
 
-    def start_epoch(self, stages: Sequence[str]) -> None:
-        """Begin a new epoch for each stage, durably, before anything of the old one is deleted."""
-        for stage in stages:
-            empty = Execution(stage, self.epoch(stage) + 1, "", {}, {}, -1, "reset")
-            self.record(empty, StageTally(stage))
-            self._last.pop(stage)
-        self.flush()
+    def start_epoch(self, names: Sequence[str]) -> None:
+        """Begin a new epoch for each name, durably, while the rows of the old one are still there."""
+        self._to_empty = list(dict.fromkeys([*self._to_empty, *names]))
+        self._mark(names, "reset", 1)
+
+    @property
+    def to_empty(self) -> Sequence[str]:
+        """Names whose new epoch began and whose old rows may still be there: a run may have died between the two."""
+        return tuple(self._to_empty)
+
+    def emptied(self) -> None:
+        """Note, durably, that the old rows are gone; only now may rows of the new epoch be written."""
+        self._mark(self._to_empty, "emptied", 0)
+        self._to_empty = []
 
     def open_deferrals(self, stage: str) -> DataFrame:
         """Ids that wait in the current epoch: (input_id, reason, pass) of each id's newest row."""
@@ -122,6 +130,13 @@ class History:
         added = {"run_id": self._tables.run_id, "recipe": ""}
         self._tables.append(self._tables.conform(rows, "deferrals", added), "deferrals", {"stage": stage})
 
+    def _mark(self, names: Sequence[str], state: str, step: int) -> None:
+        """A row that says where a name stands between two epochs, and nothing of its rows."""
+        for name in names:
+            self.record(Execution(name, self.epoch(name) + step, "", {}, {}, -1, state), StageTally(name))
+            self._last.pop(name)
+        self.flush()
+
     def _load(self) -> None:
         if not self._tables.exists("stage_runs"):
             return
@@ -130,7 +145,9 @@ class History:
             self._epochs[row["stage"]] = row["epoch"]
             # `sequence` grows over all runs of a root
             self._order = max(self._order, row["sequence"])
-            if row["state"] != "reset":
+            if row["state"] == "reset":
+                self._to_empty.append(row["stage"])
+            elif row["state"] != "emptied":
                 self._last[row["stage"]] = Execution(
                     row["stage"],
                     row["epoch"],

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from jobs.runtime.errors import LongloomError
 from jobs.runtime.stage import Stage
 
 
-def behind(stages: tuple[Stage, ...], start: str) -> list[str]:
-    """`start` and every stage whose rows come, through any number of steps, from it.
+def behind(stages: tuple[Stage, ...], *starts: str) -> list[str]:
+    """`starts` and every stage whose rows come, through any number of steps, from one of them.
 
     Raises LongloomError when there is no such stage.
     """
     names = [stage.name for stage in stages]
-    if start not in names:
-        raise LongloomError(f"there is no stage {start!r}; stages: {', '.join(names)}")
-    found = {start}
+    for start in starts:
+        if start not in names:
+            raise LongloomError(f"there is no stage {start!r}; stages: {', '.join(names)}")
+    found = set(starts)
     grew = True
     while grew:
         reached = {s.name for s in stages if found & (set(s.tables) | set(_also_read(stages, s)))}
         grew = not reached <= found
         found |= reached
     return [name for name in names if name in found]
+
+
+def fewest_starts(stages: tuple[Stage, ...], names: Iterable[str]) -> list[str]:
+    """The fewest of `names` behind which all the others lie, in the order of the stages."""
+    wanted = set(names)
+    covered: set[str] = set()
+    starts = []
+    for stage in stages:
+        if stage.name in wanted - covered:
+            starts.append(stage.name)
+            covered.update(behind(stages, stage.name))
+    return starts
 
 
 def _also_read(stages: tuple[Stage, ...], reader: Stage) -> list[str]:

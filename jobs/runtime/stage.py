@@ -47,7 +47,7 @@ class Stage:
     ask: Callable[..., DataFrame] | None = None
     task: str | None = None
     where: str | None = None  # narrows the driving rows
-    also: tuple[str, ...] = ()  # further tables written from the same frames
+    also: tuple[str, ...] = ()  # further tables written from the same frames; `record_table` tells whose a row is
     dedupe: bool = False  # drop rows whose id is stored already (sightings of one record)
     counts: Counts = "rows"
 

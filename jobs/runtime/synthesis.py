@@ -17,13 +17,12 @@ import fsspec
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from jobs.runtime.errors import LongloomError, RecipeChanged, SettingsFault
+from jobs.runtime.errors import LongloomError, SettingsFault
 from jobs.runtime.history import History
 from jobs.runtime.ledger import Ledger
 from jobs.runtime.lineage import Lineage, preload
 from jobs.runtime.lock import RootLock
-from jobs.runtime.order import behind
-from jobs.runtime.recipes import differences, identity, recipe
+from jobs.runtime.restart import require_recipes, restart, retry_rejected
 from jobs.runtime.rounds import ROUND, run_rounds
 from jobs.runtime.runner import Runner
 from jobs.runtime.settings import InputSettings, Settings
@@ -42,8 +41,8 @@ class Choices:
 
     only: tuple[str, ...] = ()
     until: str | None = None
-    recompute: str | None = None
-    refit: str | None = None
+    recompute: tuple[str, ...] = ()
+    refit: tuple[str, ...] = ()
     retry_rejected: str | None = None
     continuous: float | None = None  # seconds between passes
     dry_run: bool = False
@@ -73,9 +72,10 @@ class Synthesis:
                 say(f"{file.kind:<14} {file.format:<24} {file.size:>12,} bytes  {file.path}")
             return 0
         summary = Summary()
+        starts = (*self._choices.recompute, *self._choices.refit)
         with RootLock(tables.state):
             history = History(tables)
-            self._require_recipes(history)
+            require_recipes(self._stages, self._settings, tables, history, starts)
             lineage = Lineage(self._settings, tables.state, self._settings.model_dump(mode="json"))
             tables.run_id = summary.run_id = lineage.run_id
             runner = Runner(
@@ -91,7 +91,9 @@ class Synthesis:
             try:
                 self._spark.sparkContext.setCheckpointDir(f"{tables.state}/_scratch")
                 runner.ledger.fold()
-                self._restart(runner)
+                restart(runner, self._stages, starts, files)
+                if self._choices.retry_rejected:
+                    retry_rejected(runner, self._choices.retry_rejected)
                 self._passes(runner, lineage)
                 status = 4 if summary.deferred else 0
                 summary.status = "deferred" if status == 4 else "done"
@@ -176,34 +178,10 @@ class Synthesis:
         corpus = build_demo_corpus(f"{state}/_demo_corpus", self._settings.seed)
         return InputSettings(conversations=(str(corpus.conversations),), documents=(str(corpus.documents),))
 
-    def _restart(self, runner: Runner) -> None:
-        """`--recompute`, `--refit` and `--retry-rejected`, before any stage runs."""
-        start = self._choices.recompute or self._choices.refit
-        if start:
-            again = [*behind(self._stages, start), "rounds"]
-            say(f"starting again from {start}: {', '.join(again)}")
-            runner.history.start_epoch(again)
-            for stage in self._stages:
-                if stage.name in again:
-                    for table in (stage.name, *stage.also):
-                        runner.tables.delete(table, "true", {"stage": stage.name, "reset": True})
-        name = self._choices.retry_rejected
-        if name:
-            self._retry(runner, name)
-
-    def _retry(self, runner: Runner, name: str) -> None:
-        """Make lasting failures of a stage wait again, so that their calls are repeated."""
-        failed = runner.tables.read(name).where(F.col("reject_reason").startswith("llm:"))
-        waits = failed.select(F.col("parent_ids")[0].alias("input_id"), F.lit("retry_rejected").alias("reason"))
-        passes = runner.history.open_deferrals(name).agg(F.max("pass")).collect()[0][0] or 0
-        runner.history.defer(name, waits.dropDuplicates(["input_id"]), passes + 1)
-        runner.tables.delete(name, "reject_reason LIKE 'llm:%'", {"stage": name, "retry": True})
-        runner.ledger.forget_failures(name)
-
     def _require_names(self) -> None:
         """Every stage named on the command line must exist. Raises SettingsFault."""
         chosen = self._choices
-        given = [*chosen.only, chosen.until, chosen.recompute, chosen.refit, chosen.retry_rejected]
+        given = [*chosen.only, chosen.until, *chosen.recompute, *chosen.refit, chosen.retry_rejected]
         unknown = [name for name in given if name and name not in self._names()]
         if unknown:
             raise SettingsFault([f"no stage is named {n!r}; stages: {', '.join(self._names())}" for n in unknown])
@@ -218,30 +196,6 @@ class Synthesis:
                 faults.append(f"{name}: {error}")
         if faults:
             raise SettingsFault(faults)
-
-    def _require_recipes(self, history: History) -> None:
-        """Stop before anything is written when stored rows were made from other settings.
-
-        Raises RecipeChanged naming each difference and the two ways on.
-        """
-        start = self._choices.recompute or self._choices.refit
-        renewed = set(behind(self._stages, start)) if start else set()
-        told = []
-        for stage in self._stages:
-            last = history.last(stage.name)
-            if last is None or stage.name in renewed:
-                continue
-            now = recipe(stage, self._settings)
-            if last.recipe != identity(now):
-                changes = "; ".join(differences(last.made_from, now)) or "the recipe's layout changed"
-                told.append(f"{stage.name}: {changes}")
-        if told:
-            first = told[0].split(":")[0]
-            raise RecipeChanged(
-                "the stored rows were made from other settings:\n  "
-                + "\n  ".join(told)
-                + f"\nPut the settings back, or run with --recompute {first} (unchanged calls cost nothing)."
-            )
 
     def _chosen(self) -> list[Stage]:
         if self._choices.only:

@@ -19,7 +19,7 @@ from udfs.models.embedder import embed, embedder_identity
 from udfs.settings import EmbedderSettings, TypeSettings
 
 
-@stage(fits="meta_records")
+@stage(fits="meta_records", revision=2)
 def document_types(
     meta_records: DataFrame, *, types: TypeSettings, embedder: EmbedderSettings, teach: Teach, epoch: int
 ) -> DataFrame:
@@ -46,7 +46,7 @@ def document_types(
     )
     return frame.withColumns(
         {
-            "id": row_id("document_types", "version", "type_index", "label"),
+            "id": row_id("document_types", "type_index", "label"),
             "parent_ids": F.array().cast("array<string>"),
             "reject_reason": F.lit(None).cast("string"),
         }

@@ -2,7 +2,7 @@
 stage STRING COMMENT 'stage',
 epoch INT COMMENT 'grows with each recompute',
 sequence BIGINT COMMENT 'order over all runs of the root',
-state STRING COMMENT 'done, deferred, frozen or reset',
+state STRING COMMENT 'done, deferred, frozen; reset: a new epoch began; emptied: the old rows are gone',
 made_from STRING COMMENT 'the recipe in full, JSON',
 inputs MAP<STRING, BIGINT> COMMENT 'Delta version of each table read; -1 where there was none',
 output_version BIGINT COMMENT 'Delta version after it',

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 
 import sql
 from jobs.runtime.errors import LongloomError
-from jobs.runtime.order import behind
+from jobs.runtime.order import behind, fewest_starts
 from jobs.runtime.recipes import differences, identity, recipe
 from jobs.runtime.settings import Settings
 from jobs.runtime.stage import AllRows, Fitted, all_rows_parameters, fitted_parameters, stage
@@ -66,6 +66,24 @@ def test_behind_follows_tables_through_any_number_of_steps() -> None:
     assert "meta_records" not in again
     with pytest.raises(LongloomError, match="there is no stage 'nonsense'"):
         behind(STAGES, "nonsense")
+
+
+def test_behind_several_starts_is_behind_each() -> None:
+    both = behind(STAGES, "conversations", "documents")
+    assert both == [one.name for one in STAGES], "every record comes from one of the two"
+    assert behind(STAGES) == []
+
+
+def test_the_fewest_starts_cover_everything_that_changed() -> None:
+    assert fewest_starts(STAGES, ["long_documents", "long_conversations"]) == ["long_conversations", "long_documents"]
+    assert fewest_starts(STAGES, ["walks", "nodes", "samples"]) == ["nodes"]
+    assert fewest_starts(STAGES, []) == []
+
+
+def test_shared_tables_tell_whose_a_row_is() -> None:
+    shared = {table for one in STAGES for table in one.also}
+    assert shared == {"sources"}
+    assert all("record_table" in (Path(sql.__file__).with_name(table) / "columns.sql").read_text() for table in shared)
 
 
 def test_recipe_leaves_out_what_makes_no_row() -> None:

@@ -1,0 +1,97 @@
+"""What starts again: `--recompute`, `--refit`, `--retry-rejected`; and the refusal to mix rows of two recipes.
+
+A restart is durable before it deletes anything, and its deletions are repeated until they are known to be done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+from pyspark.sql import functions as F
+
+from jobs.runtime.errors import RecipeChanged
+from jobs.runtime.history import History
+from jobs.runtime.order import behind, fewest_starts
+from jobs.runtime.recipes import differences, identity, recipe
+from jobs.runtime.rounds import ROUND
+from jobs.runtime.runner import Runner
+from jobs.runtime.settings import Settings
+from jobs.runtime.sources import KINDS, unlist
+from jobs.runtime.stage import Stage
+from jobs.runtime.tables import Tables
+from udfs.readers import InputFile
+
+INTERRUPTED = "an interrupted run wrote rows from other settings"
+
+
+def require_recipes(
+    stages: tuple[Stage, ...], settings: Settings, tables: Tables, history: History, starts: Sequence[str]
+) -> None:
+    """Stop before anything is written when rows that stay were made from other settings.
+
+    `starts` are the stages that start again. Raises RecipeChanged naming each difference and the two ways on.
+    """
+    renewed = {*behind(stages, *starts), *history.to_empty}
+    told = {}
+    for stage in stages:
+        changes = _changes(stage, settings, tables, history) if stage.name not in renewed else None
+        if changes is not None:
+            told[stage.name] = changes
+    if told:
+        again = ",".join(fewest_starts(stages, chain(told, starts)))
+        raise RecipeChanged(
+            "the stored rows were made from other settings:\n  "
+            + "\n  ".join(f"{name}: {changes}" for name, changes in told.items())
+            + f"\nPut the settings back, or run with --recompute {again} (unchanged calls cost nothing)."
+        )
+
+
+def restart(runner: Runner, stages: tuple[Stage, ...], starts: Sequence[str], files: list[InputFile]) -> None:
+    """Begin a new epoch of `starts` and all stages behind them, and end what a run that died had begun.
+
+    Source records start again from `files`, the inputs as they are now. Old rows stay in the Delta history.
+    """
+    if starts:
+        again = behind(stages, *starts)
+        runner.say(f"starting again: {', '.join(again)}")
+        runner.history.start_epoch([*again, *(["rounds"] if set(again) & set(ROUND) else [])])
+    if not runner.history.to_empty:
+        return
+    for stage in stages:
+        if stage.name in runner.history.to_empty:
+            _empty(runner, stage, files)
+    runner.history.emptied()
+
+
+def retry_rejected(runner: Runner, name: str) -> None:
+    """Make lasting failures of a stage wait again, so that their calls are repeated."""
+    failed = runner.tables.read(name).where(F.col("reject_reason").startswith("llm:"))
+    waits = failed.select(F.col("parent_ids")[0].alias("input_id"), F.lit("retry_rejected").alias("reason"))
+    passes = runner.history.open_deferrals(name).agg(F.max("pass")).collect()[0][0] or 0
+    runner.history.defer(name, waits.dropDuplicates(["input_id"]), passes + 1)
+    runner.tables.delete(name, "reject_reason LIKE 'llm:%'", {"stage": name, "retry": True})
+    runner.ledger.forget_failures(name)
+
+
+def _changes(stage: Stage, settings: Settings, tables: Tables, history: History) -> str | None:
+    """How the settings differ from those that made the stage's stored rows; None when they do not."""
+    now, last = recipe(stage, settings), history.last(stage.name)
+    if last is not None:
+        if last.recipe == identity(now):
+            return None
+        return "; ".join(differences(last.made_from, now)) or "the recipe's layout changed"
+    # A run that died noted nothing of what it did; its rows tell.
+    if not tables.exists(stage.name):
+        return None
+    stored = tables.read(stage.name).select("recipe").distinct().collect()
+    return None if {row["recipe"] for row in stored} <= {identity(now)} else INTERRUPTED
+
+
+def _empty(runner: Runner, stage: Stage, files: list[InputFile]) -> None:
+    note = {"stage": stage.name, "reset": True}
+    runner.tables.delete(stage.name, "true", note)
+    for table in stage.also:
+        runner.tables.delete(table, f"record_table = '{stage.name}'", note)
+    if stage.name in KINDS:
+        unlist(runner.tables, stage.name, files, runner.summary)
