@@ -1,10 +1,7 @@
-"""Several processes: the job through spark-submit on executors of their own gives the rows that one process gives."""
+"""Several processes: the job on executors of their own, with our code shipped to them, gives one process's rows."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,82 +9,71 @@ from pyspark.sql import SparkSession
 
 from jobs.runtime.settings import load_settings
 from jobs.runtime.synthesis import Choices, Synthesis
-from jobs.runtime.tables import Tables
 from jobs.stages import STAGES
+from tests.clusters import Shipment, ship, standalone, submit
+from tests.equality import assert_same_tables, tables_at
 from tests.roots import prose, write_conversations, write_documents
+from tests.small_corpus import fitting, small_corpus
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 SHORT = ("conversations", "long_conversations", "long_documents", "meta_records")
-LONG = (*SHORT, "conversation_types", "canonical_values", "task_rewrites", "seed_paths", "nodes", "edges")
+LOCAL_CLUSTER = "local-cluster[2,1,1024]"
 WORDS = ("rice", "tides", "moss", "basalt", "copper", "plankton", "lichen", "amber")
 
 
-@pytest.fixture
-def given(tmp_path: Path) -> list[str]:
-    """Eight conversations and six documents, short ones, with limits to match."""
+@pytest.fixture(scope="module")
+def shipment(tmp_path_factory: pytest.TempPathFactory) -> Shipment:
+    return ship(tmp_path_factory.mktemp("shipment"))
+
+
+@pytest.fixture(scope="module")
+def whole(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """The whole job in this process, on two partitions: its root, and what it was told."""
+    folder = tmp_path_factory.mktemp("whole")
+    records = small_corpus(folder / "corpus")
+    records.write_conversations(folder / "conversations-1.parquet")
+    records.write_documents(folder / "documents-1.jsonl.zst")
+    given = fitting(folder)
+    run_here(spark, folder / "one", given)
+    return folder / "one", given
+
+
+def run_here(spark: SparkSession, root: Path, given: list[str], until: str | None = None) -> None:
+    assert Synthesis(spark, load_settings(None, given, str(root)), STAGES, Choices(until=until)).run() == 0
+
+
+@pytest.mark.spark
+def test_two_executors_give_the_same_rows(spark: SparkSession, tmp_path: Path, shipment: Shipment) -> None:
+    """local-cluster has real executors: pickling, imports and shuffles are those of a cluster."""
     kinds = ("Summarise this report", "Translate this letter into French", "Explain this source code", "List the facts")
     turns = [[f"{kinds[i % 4]}. {prose(word, 14)}", f"In short: {prose(word, 2)}"] for i, word in enumerate(WORDS)]
     conversations = write_conversations(tmp_path / "talk.jsonl", turns)
     documents = write_documents(tmp_path / "docs.jsonl", [prose(f"{word} survey", 16) for word in WORDS[:6]])
-    return [
+    given = [
         f"inputs.conversations=['{conversations}']",
         f"inputs.documents=['{documents}']",
         "filter={min_conversation_tokens: 100, min_document_tokens: 100, max_pair_document_tokens: 2000}",
-        "types.k=2",
     ]
-
-
-def submit(root: Path, given: list[str], master: str, until: str) -> dict[str, object]:
-    summary = root.parent / f"{root.name}.json"
-    command = [
-        str(REPOSITORY / ".venv/bin/spark-submit"), "--properties-file", str(REPOSITORY / "infra/spark-defaults.conf"),
-        "--master", master, "--conf", "spark.executor.memory=1g", str(REPOSITORY / "jobs/synthesize.py"),
-        "--root", str(root), "--until", until, "--summary", str(summary),
-    ]  # fmt: skip
-    for override in given:
-        command += ["--set", override]
-    environment = {**os.environ, "SPARK_WORKER_DIR": str(root.parent / "work")}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500, env=environment, check=False)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
-    assert "Traceback" not in done.stderr
-    found: dict[str, object] = json.loads(summary.read_text(encoding="utf-8"))
-    return found
-
-
-@pytest.mark.spark
-def test_two_executors_give_the_same_rows(spark: SparkSession, tmp_path: Path, given: list[str]) -> None:
-    """local-cluster has real executors: pickling, imports and shuffles are those of a cluster."""
-    compare(spark, tmp_path, given, SHORT)
+    one, two = tmp_path / "one", tmp_path / "two"
+    run_here(spark, one, given, SHORT[-1])
+    submit(two, given, LOCAL_CLUSTER, shipment, "--until", SHORT[-1])
+    assert_same_tables(tables_at(spark, one), tables_at(spark, two), SHORT)
 
 
 @pytest.mark.spark
 @pytest.mark.cluster
-def test_two_executors_build_the_same_graphs(spark: SparkSession, tmp_path: Path, given: list[str]) -> None:
-    compare(spark, tmp_path, given, LONG)
-
-
-def compare(spark: SparkSession, folder: Path, given: list[str], names: tuple[str, ...]) -> None:
-    """Run up to the last table in this process and on two executors; the tables must be equal."""
-    one, two = folder / "one", folder / "two"
-    settings = load_settings(None, given, str(one))
-    assert Synthesis(spark, settings, STAGES, Choices(until=names[-1])).run() == 0
-    submit(two, given, "local-cluster[2,1,1024]", names[-1])
-    for name in names:
-        held = [_comparable(spark, root, name) for root in (one, two)]
-        assert held[0], f"{name} is empty"
-        assert held[0] == held[1], name
-
-
-def _comparable(spark: SparkSession, root: Path, name: str) -> list[tuple[object, ...]]:
-    """Rows without the run's own columns; floats rounded to five digits, vectors to four."""
-    tables = Tables(spark, load_settings(None, [], str(root)).storage)
-    rows = tables.read(name).drop("run_id", "path", "source_file", "call_id").collect()
-    return sorted((tuple(_rounded(value) for value in row) for row in rows), key=repr)
-
-
-def _rounded(value: object) -> object:
-    if isinstance(value, float):
-        return round(value, 4)
-    if isinstance(value, list):
-        return tuple(_rounded(item) for item in value)
-    return value
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("where", ["seven partitions", "local-cluster", "standalone"])
+def test_the_whole_job_gives_the_same_tables(
+    spark: SparkSession, tmp_path: Path, shipment: Shipment, whole: tuple[Path, list[str]], where: str
+) -> None:
+    one, given = whole
+    two = tmp_path / "two"
+    if where == "seven partitions":
+        seven = ("spark.sql.shuffle.partitions=7", "spark.default.parallelism=7")
+        submit(two, given, "local[2,4]", shipment, confs=seven)
+    elif where == "local-cluster":
+        submit(two, given, LOCAL_CLUSTER, shipment)
+    else:
+        with standalone(tmp_path / "cluster") as master:
+            submit(two, given, master, shipment)
+    assert_same_tables(tables_at(spark, one), tables_at(spark, two))

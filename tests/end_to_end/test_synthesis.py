@@ -8,15 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
-import zstandard
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 import sql
 from jobs.explain import explain
-from jobs.runtime.demo_corpus import build_demo_corpus
 from jobs.runtime.errors import RecipeChanged, SettingsFault
 from jobs.runtime.exporting import write
 from jobs.runtime.settings import load_settings
@@ -24,6 +21,7 @@ from jobs.runtime.synthesis import Choices, Synthesis
 from jobs.runtime.tables import Tables
 from jobs.stages import STAGES
 from tests.fake_server.client import FakeServer
+from tests.small_corpus import fitting, small_corpus
 
 pytestmark = [pytest.mark.spark, pytest.mark.end_to_end]
 
@@ -34,27 +32,11 @@ KEPT_APART = {"deferrals"}  # stays empty when nothing had to wait
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A part of the demonstration corpus, in two conversation files and one document file."""
     folder = tmp_path_factory.mktemp("corpus")
-    whole = build_demo_corpus(str(folder / "whole"), seed=3)
-    table = pq.read_table(whole.conversations)
-    some = table.take(list(range(0, table.num_rows, 5)))
-    first = some.num_rows - 8
-    pq.write_table(some.slice(0, first), folder / "conversations-1.parquet")
-    pq.write_table(some.slice(first), folder / "later.parquet")
-    lines = zstandard.ZstdDecompressor().stream_reader(Path(whole.documents).read_bytes()).read().splitlines(True)
-    (folder / "documents.jsonl.zst").write_bytes(zstandard.ZstdCompressor().compress(b"".join(lines[::2])))
+    records = small_corpus(folder / "whole")
+    records.write_conversations(folder / "conversations-1.parquet", 0, -8)
+    records.write_conversations(folder / "later.parquet", -8)
+    records.write_documents(folder / "documents-1.jsonl.zst")
     yield folder
-
-
-def overrides(corpus: Path, *more: str) -> list[str]:
-    return [
-        f"inputs.conversations=['{corpus}/conversations-*.parquet']",
-        f"inputs.documents=['{corpus}/documents.jsonl.zst']",
-        "types.k=4",
-        "targets={single: 6, multi: 3}",
-        "classifier.trees=40",
-        "embedder={chunks: 2, chunk_tokens: 64}",
-        *more,
-    ]
 
 
 def synthesize(
@@ -80,7 +62,7 @@ def finished(
     spark: SparkSession, corpus: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, Any]]:
     root = tmp_path_factory.mktemp("roots") / "offline"
-    status, summary = synthesize(spark, root, overrides(corpus))
+    status, summary = synthesize(spark, root, fitting(corpus))
     assert status == 0, summary["warnings"]
     return root, summary
 
@@ -136,7 +118,7 @@ def test_second_run_does_nothing(
 ) -> None:  # fmt: skip
     root, _ = finished
     before = versions(spark, root)
-    status, summary = synthesize(spark, root, overrides(corpus))
+    status, summary = synthesize(spark, root, fitting(corpus))
     assert status == 0
     assert sum(stage["calls"] for stage in summary["stages"]) == 0
     assert sum(stage["out"] for stage in summary["stages"]) == 0
@@ -149,11 +131,11 @@ def test_changed_settings_are_refused_by_name(
 ) -> None:
     root, _ = finished
     before = versions(spark, root)
-    settings = load_settings(None, overrides(corpus, "walks.edge_weight=sublinear"), str(root))
+    settings = load_settings(None, fitting(corpus, "walks.edge_weight=sublinear"), str(root))
     with pytest.raises(RecipeChanged, match=r"walks: walks.edge_weight: 'paper' → 'sublinear'[\s\S]*--recompute walks"):
         Synthesis(spark, settings, STAGES, Choices()).run()
     with pytest.raises(SettingsFault, match="no stage is named 'nonsense'"):
-        Synthesis(spark, load_settings(None, overrides(corpus), str(root)), STAGES, Choices(until="nonsense")).run()
+        Synthesis(spark, load_settings(None, fitting(corpus), str(root)), STAGES, Choices(until="nonsense")).run()
     assert versions(spark, root) == before
 
 
@@ -222,7 +204,7 @@ def test_more_input_is_added_and_the_old_rows_stay(
     tables = tables_of(spark, root)
     old = {row["id"] for row in tables.read("meta_records").collect()}
     (corpus / "later.parquet").rename(corpus / "conversations-2.parquet")
-    status, summary = synthesize(spark, root, overrides(corpus), until="edges")
+    status, summary = synthesize(spark, root, fitting(corpus), until="edges")
     assert status == 0
     stages = {stage["stage"]: stage for stage in summary["stages"]}
     assert stages["conversations"]["in"] == 1
@@ -242,7 +224,7 @@ def test_another_teacher_over_http_with_faults(spark: SparkSession, corpus: Path
     with FakeServer(
         key=os.environ["FAKE_KEY"], faults={"server_503": 0.1, "rate_limited": 0.05, "bad_schema": 0.05}, times=1
     ) as server:
-        given = overrides(
+        given = fitting(
             corpus,
             "targets={single: 3, multi: 1}",
             "llm.teacher=openai",
