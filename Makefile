@@ -45,7 +45,7 @@ bench: setup ## benchmarks: ratios against named peers in the same run
 faults: setup ## long tests: processes killed, disks full, servers that misbehave
 	$(PYTEST) -m faults
 
-cluster: setup ## long tests: several executors, a standalone cluster
+cluster: setup ## long tests: whole runs on several executors, on a standalone cluster, in pieces, begun again
 	$(PYTEST) -m cluster
 
 lock: $(STAMPS)/uv ## compile the requirement locks anew, and write what clusters need from them

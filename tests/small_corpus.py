@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
+from pyspark.sql import SparkSession
 
 from jobs.runtime.demo_corpus import build_demo_corpus
+from jobs.runtime.settings import load_settings
+from jobs.runtime.synthesis import Choices, Synthesis
+from jobs.stages import STAGES
 
 
 @dataclass(frozen=True)
@@ -48,3 +55,13 @@ def fitting(folder: Path, *more: str) -> list[str]:
         "embedder={chunks: 2, chunk_tokens: 64}",
         *more,
     ]
+
+
+def synthesize(
+    spark: SparkSession, root: Path, given: Sequence[str], **choices: Any
+) -> tuple[int, dict[str, Any]]:  # fmt: skip
+    """Run the job in this process; its exit status and its summary."""
+    summary = root.parent / f"{root.name}.json"
+    settings = load_settings(None, given, str(root))
+    status = Synthesis(spark, settings, STAGES, Choices(summary=str(summary), **choices)).run()
+    return status, json.loads(summary.read_text(encoding="utf-8"))

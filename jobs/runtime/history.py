@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -108,6 +108,13 @@ class History:
         """Note, durably, that the old rows are gone; only now may rows of the new epoch be written."""
         self._mark(self._to_empty, "emptied", 0)
         self._to_empty = []
+
+    def reopen(self, stage: str) -> None:
+        """Have a stage run once more, durably, although nothing it reads has changed: rows of its own are to wait."""
+        last = self.last(stage)
+        if last is not None:
+            self.record(replace(last, state="deferred"), StageTally(stage))
+            self.flush()
 
     def open_deferrals(self, stage: str) -> DataFrame:
         """Ids that wait in the current epoch: (input_id, reason, pass) of each id's newest row."""

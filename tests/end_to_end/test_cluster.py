@@ -7,13 +7,10 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.runtime.settings import load_settings
-from jobs.runtime.synthesis import Choices, Synthesis
-from jobs.stages import STAGES
 from tests.clusters import Shipment, ship, standalone, submit
 from tests.equality import assert_same_tables, tables_at
 from tests.roots import prose, write_conversations, write_documents
-from tests.small_corpus import fitting, small_corpus
+from tests.small_corpus import fitting, small_corpus, synthesize
 
 SHORT = ("conversations", "long_conversations", "long_documents", "meta_records")
 LOCAL_CLUSTER = "local-cluster[2,1,1024]"
@@ -33,12 +30,8 @@ def whole(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tupl
     records.write_conversations(folder / "conversations-1.parquet")
     records.write_documents(folder / "documents-1.jsonl.zst")
     given = fitting(folder)
-    run_here(spark, folder / "one", given)
+    assert synthesize(spark, folder / "one", given)[0] == 0
     return folder / "one", given
-
-
-def run_here(spark: SparkSession, root: Path, given: list[str], until: str | None = None) -> None:
-    assert Synthesis(spark, load_settings(None, given, str(root)), STAGES, Choices(until=until)).run() == 0
 
 
 @pytest.mark.spark
@@ -54,7 +47,7 @@ def test_two_executors_give_the_same_rows(spark: SparkSession, tmp_path: Path, s
         "filter={min_conversation_tokens: 100, min_document_tokens: 100, max_pair_document_tokens: 2000}",
     ]
     one, two = tmp_path / "one", tmp_path / "two"
-    run_here(spark, one, given, SHORT[-1])
+    assert synthesize(spark, one, given, until=SHORT[-1])[0] == 0
     submit(two, given, LOCAL_CLUSTER, shipment, "--until", SHORT[-1])
     assert_same_tables(tables_at(spark, one), tables_at(spark, two), SHORT)
 

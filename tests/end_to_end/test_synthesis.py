@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from jobs.runtime.synthesis import Choices, Synthesis
 from jobs.runtime.tables import Tables
 from jobs.stages import STAGES
 from tests.fake_server.client import FakeServer
-from tests.small_corpus import fitting, small_corpus
+from tests.small_corpus import fitting, small_corpus, synthesize
 
 pytestmark = [pytest.mark.spark, pytest.mark.end_to_end]
 
@@ -37,15 +36,6 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     records.write_conversations(folder / "later.parquet", -8)
     records.write_documents(folder / "documents-1.jsonl.zst")
     yield folder
-
-
-def synthesize(
-    spark: SparkSession, root: Path, given: list[str], **choices: Any
-) -> tuple[int, dict[str, Any]]:  # fmt: skip
-    settings = load_settings(None, given, str(root))
-    summary = root.parent / f"{root.name}.json"
-    status = Synthesis(spark, settings, STAGES, Choices(summary=str(summary), **choices)).run()
-    return status, json.loads(summary.read_text(encoding="utf-8"))
 
 
 def tables_of(spark: SparkSession, root: Path) -> Tables:

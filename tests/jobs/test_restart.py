@@ -1,52 +1,50 @@
-"""What starts again, on real tables: nothing twice after a crash, and no other stage loses what is its own."""
+"""What starts again: nothing twice after a crash, every stage keeps what is its own, no two recipes are mixed."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
 from jobs.runtime.errors import RecipeChanged
-from jobs.runtime.restart import require_recipes, restart
-from jobs.runtime.runner import Runner
+from jobs.runtime.history import Execution
+from jobs.runtime.recipes import identity, recipe
+from jobs.runtime.restart import require_recipes, restart, retry_rejected
+from jobs.runtime.settings import Settings
 from jobs.runtime.sources import find_inputs
 from jobs.stages import STAGES
 from tests.equality import assert_same_tables, content
+from tests.fake_server.client import FakeServer
 from tests.roots import make_runner, prose, run_stages, write_conversations, write_documents
 
-pytestmark = pytest.mark.spark
-STAGES_HERE = ("conversations", "documents", "long_documents")
-TABLES = (*STAGES_HERE, "source_files", "sources")
+HERE = ("conversations", "documents", "long_documents")
 
 
-@pytest.fixture
-def given(tmp_path: Path) -> Iterator[list[str]]:
+@pytest.mark.spark
+def test_a_restart_that_was_killed_is_ended_by_the_next_run_as_on_a_fresh_root(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before the old rows were deleted; meanwhile one file was rewritten and another one is gone."""
     talk = write_conversations(tmp_path / "talk.jsonl", [[f"Summarise this. {prose('rice', 4)}", "In short: rice."]])
-    for name, topics in {"a": ("rice", "tides"), "b": ("moss",)}.items():
-        write_documents(tmp_path / f"docs-{name}.jsonl", [prose(topic, 10) for topic in topics])
-    yield [
+    changing = write_documents(tmp_path / "docs-a.jsonl", [prose("rice", 10), prose("tides", 10)])
+    going = write_documents(tmp_path / "docs-b.jsonl", [prose("moss", 10)])
+    given = [
         f"inputs.conversations=['{talk}']",
         f"inputs.documents=['{tmp_path}/docs-*.jsonl']",
         "filter={min_document_tokens: 50, max_pair_document_tokens: 300, max_document_tokens: 600}",
     ]
+    root = str(tmp_path / "root")
+    first = make_runner(spark, root, given)
+    run_stages(first, *HERE)
+    talked = {key for key, row in content(first.tables, "sources").items() if row["record_table"] == "conversations"}
+    assert talked
+    write_documents(changing, [prose("basalt", 10)])
+    os.utime(changing, (2_000_000_000, 2_000_000_000))
+    going.unlink()
+    files = find_inputs(first.settings.inputs)
 
-
-def start_again(runner: Runner, *starts: str) -> None:
-    restart(runner, STAGES, starts, find_inputs(runner.settings.inputs))
-
-
-def require(runner: Runner, starts: Sequence[str] = ()) -> None:
-    require_recipes(STAGES, runner.settings, runner.tables, runner.history, starts)
-
-
-def test_a_crash_before_the_old_rows_were_deleted_leaves_nothing_twice(
-    spark: SparkSession, tmp_path: Path, given: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root, fresh = str(tmp_path / "root"), str(tmp_path / "fresh")
-    run_stages(make_runner(spark, root, given), *STAGES_HERE)
     dying = make_runner(spark, root, given, "run-2")
 
     def die(name: str, *_: object) -> int:
@@ -54,68 +52,105 @@ def test_a_crash_before_the_old_rows_were_deleted_leaves_nothing_twice(
 
     monkeypatch.setattr(dying.tables, "delete", die)
     with pytest.raises(RuntimeError, match="before documents was emptied"):
-        start_again(dying, "documents")
+        restart(dying, STAGES, ["documents"], files)
 
     after = make_runner(spark, root, given, "run-3")
     assert {"documents", "long_documents"} <= set(after.history.to_empty)
-    start_again(after)  # nothing is asked for: what was begun is ended
-    run_stages(after, *STAGES_HERE)
+    restart(after, STAGES, [], files)  # nothing is asked for: what was begun is ended
+    assert content(after.tables, "sources").keys() == talked, "conversations keep their sightings"
+    assert any("docs-b.jsonl: no longer among the inputs" in warning for warning in after.summary.warnings)
+    assert run_stages(after, *HERE).stages["conversations"].out == 0
+
     last = make_runner(spark, root, given, "run-4")
     assert not last.history.to_empty
-    assert last.history.epoch("documents") == 1
-    assert last.history.epoch("conversations") == 0
-
-    one = make_runner(spark, fresh, given)
-    run_stages(one, *STAGES_HERE)
-    assert_same_tables(last.tables, one.tables, TABLES)
+    assert (last.history.epoch("documents"), last.history.epoch("conversations")) == (1, 0)
+    fresh = make_runner(spark, str(tmp_path / "fresh"), given)
+    run_stages(fresh, *HERE)
+    assert_same_tables(last.tables, fresh.tables, (*HERE, "source_files", "sources"))
 
 
-def test_source_records_start_again_from_the_inputs_as_they_are_now(
-    spark: SparkSession, tmp_path: Path, given: list[str]
-) -> None:
-    """A file that was rewritten and one that is gone: a restart reads what is there, as a fresh root does."""
-    root, fresh = str(tmp_path / "root"), str(tmp_path / "fresh")
-    first = make_runner(spark, root, given)
-    run_stages(first, *STAGES_HERE)
-    talked = {row["id"] for row in content(first.tables, "sources").values() if row["record_table"] == "conversations"}
-    write_documents(tmp_path / "docs-a.jsonl", [prose("basalt", 10)])
-    os.utime(tmp_path / "docs-a.jsonl", (2_000_000_000, 2_000_000_000))
-    (tmp_path / "docs-b.jsonl").unlink()
+class Remembered:
+    """A history in which every stage ran under the same settings."""
 
-    again = make_runner(spark, root, given, "run-2")
-    start_again(again, "documents")
-    assert talked == {row["id"] for row in content(again.tables, "sources").values()}, "conversations keep theirs"
-    summary = run_stages(again, *STAGES_HERE)
-    assert [w for w in summary.warnings if "docs-b.jsonl: no longer among the inputs" in w]
-    assert summary.stages["conversations"].out == 0
+    to_empty: tuple[str, ...] = ()
 
-    one = make_runner(spark, fresh, given)
-    run_stages(one, *STAGES_HERE)
-    assert_same_tables(again.tables, one.tables, TABLES)
+    def __init__(self, settings: Settings) -> None:
+        self._made_from = {one.name: recipe(one, settings) for one in STAGES}
+
+    def last(self, stage: str) -> Execution:
+        made_from = self._made_from[stage]
+        return Execution(stage, 0, identity(made_from), made_from, {}, 0, "done")
 
 
-def test_changed_settings_are_refused_with_the_restarts_that_cover_them(
-    spark: SparkSession, tmp_path: Path, given: list[str]
-) -> None:
-    root = str(tmp_path / "root")
-    run_stages(make_runner(spark, root, given), "conversations", "documents", "long_conversations", "long_documents")
-    changed = [*given, "filter.min_document_tokens=60"]
-    runner = make_runner(spark, root, changed, "run-2")
-    with pytest.raises(RecipeChanged, match=r"--recompute long_conversations,long_documents \("):
-        require(runner)
+def test_a_changed_setting_is_refused_with_the_restarts_that_cover_it() -> None:
+    then = Settings()
+    now = then.model_copy(update={"filter": then.filter.model_copy(update={"min_document_tokens": 60})})
+    history = Remembered(then)
+
+    def require(*starts: str) -> None:
+        require_recipes(STAGES, now, None, history, starts)  # type: ignore[arg-type]
+
+    with pytest.raises(
+        RecipeChanged,
+        match=r"long_documents: filter.min_document_tokens: 2000 → 60\n"
+        r"Put the settings back, or run with --recompute long_conversations,long_documents \(",
+    ):
+        require()
     with pytest.raises(RecipeChanged, match=r"--recompute conversations,long_documents \("):
-        require(runner, ["conversations"])
-    require(runner, ["long_conversations", "long_documents"])
+        require("conversations")
+    require("long_conversations", "long_documents")
+    history.to_empty = ("long_conversations", "long_documents")
+    require()  # their old rows are on their way out
 
 
-def test_rows_of_a_run_that_died_are_not_mixed_with_others(
-    spark: SparkSession, tmp_path: Path, given: list[str]
-) -> None:
+@pytest.mark.spark
+def test_rows_of_a_run_that_died_are_not_mixed_with_others(spark: SparkSession, root: str) -> None:
     """It noted nothing of its stages; the recipe on its rows is enough."""
-    root = str(tmp_path / "root")
-    dying = make_runner(spark, root, given)
-    dying.history.flush = lambda: None  # type: ignore[method-assign]
-    run_stages(dying, *STAGES_HERE)
-    require(make_runner(spark, root, given, "run-2"))
-    with pytest.raises(RecipeChanged, match=r"long_documents: an interrupted run[\s\S]*--recompute long_documents "):
-        require(make_runner(spark, root, [*given, "filter.min_document_tokens=60"], "run-3"))
+    runner = make_runner(spark, root)
+    stage = next(one for one in STAGES if one.name == "graph_stats")
+    columns = "id string, parent_ids array<string>, reject_reason string, setting string, document_type string"
+    figures = ("nodes", "edges", "components", "largest_component", "communities", "max_degree")
+    frame = spark.createDataFrame([("x", [], None, "single", "news")], columns)
+    frame = frame.selectExpr(
+        "*", *[f"1L AS {name}" for name in figures], "1D AS mean_degree", "NULL AS top_pagerank"
+    )  # fmt: skip
+    made = {"run_id": "run-1", "recipe": identity(recipe(stage, runner.settings))}
+    runner.tables.append(runner.tables.conform(frame, "graph_stats", made), "graph_stats", {})
+
+    def require() -> None:
+        require_recipes(STAGES, runner.settings, runner.tables, runner.history, [])
+
+    require()
+    made["recipe"] = "of other settings"
+    runner.tables.append(runner.tables.conform(frame, "graph_stats", made), "graph_stats", {})
+    with pytest.raises(RecipeChanged, match=r"graph_stats: an interrupted run[\s\S]*--recompute graph_stats "):
+        require()
+
+
+@pytest.mark.spark
+@pytest.mark.faults
+def test_rejected_calls_are_made_again_when_asked_for(spark: SparkSession, root: str, tmp_path: Path) -> None:
+    turns = [[f"Summarise this. {prose(topic, 12)}", f"In short: {prose(topic, 2)}"] for topic in ("rice", "tides")]
+    talk = write_conversations(tmp_path / "talk.jsonl", turns)
+    documents = write_documents(tmp_path / "docs.jsonl", [prose("moss", 10)])
+    stages = ("conversations", "long_conversations", "meta_records")
+    with FakeServer(key=os.environ["FAKE_KEY"]) as server:
+        given = [
+            f"inputs.conversations=['{talk}']", f"inputs.documents=['{documents}']",
+            "filter.min_conversation_tokens=50", "llm.teacher=openai", "llm.model=fake", "llm.api_key_env=FAKE_KEY",
+            f"llm.base_url={server.base_url}",
+        ]  # fmt: skip
+        server.change(faults={"content_filter": 1.0})
+        first = run_stages(make_runner(spark, root, given), *stages)
+        assert first.stages["meta_records"].rejected == 2
+        server.change(faults={})
+        idle = make_runner(spark, root, given, "run-2")
+        assert run_stages(idle, *stages).stages["meta_records"].state == "unchanged", "failures are served as failures"
+
+        again = make_runner(spark, root, given, "run-3")
+        retry_rejected(again, "meta_records")
+        tally = run_stages(again, *stages).stages["meta_records"]
+        assert (tally.rows_in, tally.kept, tally.calls) == (2, 2, 2), tally
+        assert len(content(again.tables, "meta_records")) == 2
+        last = make_runner(spark, root, given, "run-4")
+        assert run_stages(last, *stages).stages["meta_records"].state == "unchanged"

@@ -1,0 +1,87 @@
+"""`--continuous` as a process: a file that is dropped goes through every stage of the next pass, and a run goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from jobs.runtime import checkout
+from tests.equality import tables_at
+from tests.small_corpus import fitting, small_corpus, synthesize
+
+# What a conversation passes through; the graphs are there for the walks of later targets.
+PASSED = {
+    "conversations", "long_conversations", "meta_records", "conversation_types", "canonical_values", "task_rewrites",
+    "seed_paths", "nodes", "edges", "graph_stats",
+}  # fmt: skip
+
+
+@pytest.mark.spark
+@pytest.mark.cluster
+@pytest.mark.timeout(1200)
+def test_a_dropped_file_is_through_every_stage_after_the_next_pass(spark: SparkSession, tmp_path: Path) -> None:
+    records = small_corpus(tmp_path / "corpus")
+    records.write_conversations(tmp_path / "conversations-1.parquet", 0, -1)
+    later = records.write_conversations(tmp_path / "later.parquet", -1)
+    records.write_documents(tmp_path / "documents-1.jsonl.zst")
+    given, root = fitting(tmp_path), tmp_path / "root"
+    command = [str(checkout.CHECKOUT / ".venv/bin/spark-submit"), str(checkout.CHECKOUT / "jobs/synthesize.py")]
+    command += ["--root", str(root), "--continuous", "1"]
+    for override in given:
+        command += ["--set", override]
+    told = tmp_path / "told.txt"
+    with told.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output, cwd=tmp_path) as running:
+
+        def passes(number: int) -> Callable[[], bool]:
+            """A pass that did something ends with one commit of what it did."""
+            return lambda: len(list((root / "stage_runs/_delta_log").glob("*.json"))) >= number
+
+        try:
+            wait_for(running, passes(1))
+            later.rename(tmp_path / "conversations-2.parquet")
+            wait_for(running, passes(2))
+        finally:
+            stop(root, running)
+    assert "Traceback" not in told.read_text(encoding="utf-8")
+
+    tables = tables_at(spark, root)
+    first = tables.read("stage_runs", version=0).select("id")
+    second = tables.read("stage_runs").join(first, "id", "left_anti").select("stage").collect()
+    assert {row["stage"] for row in second} >= PASSED, "one pass took it through everything"
+    (record,) = tables.read("conversations").where(F.col("path").endswith("/conversations-2.parquet")).collect()
+    for name in ("long_conversations", "meta_records", "conversation_types", "seed_paths"):
+        assert not tables.kept(name).where(F.col("conversation") == record["id"]).isEmpty(), f"{name} has not got it"
+    assert tables.read("edges").select("batch").distinct().count() == 2
+
+    status, summary = synthesize(spark, root, given)
+    assert status == 0
+    assert summary["targets"]["single"] == {"asked": 6, "accepted": 6}
+    assert sum(stage["calls"] + stage["out"] for stage in summary["stages"]) == 0, "the next run finds all done"
+
+
+def wait_for(running: subprocess.Popen[bytes], done: Callable[[], bool]) -> None:
+    """Until something is done; a process that ends before it fails the test."""
+    for _ in range(1200):
+        if done():
+            return
+        assert running.poll() is None, f"the run ended by itself with status {running.returncode}"
+        time.sleep(0.5)
+    raise TimeoutError("ten minutes have passed")
+
+
+def stop(root: Path, running: subprocess.Popen[bytes]) -> None:
+    """SIGTERM to the job's own process, which the lock names, so that it ends after the pass."""
+    lock = root / "_lock"
+    if running.poll() is None:
+        pid = json.loads(lock.read_text(encoding="utf-8"))["pid"] if lock.is_file() else running.pid
+        os.kill(pid, signal.SIGTERM)
+    running.wait(timeout=300)

@@ -1,0 +1,233 @@
+"""Any split of the input over any number of runs gives the rows of one run; what starts again gives a fresh root's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from jobs.runtime.errors import RecipeChanged
+from tests.equality import answered_calls, assert_same_tables, content, result_tables, tables_at
+from tests.roots import make_runner, prose, run_stages, write_conversations
+from tests.small_corpus import fitting, small_corpus, synthesize
+
+pytestmark = [pytest.mark.spark, pytest.mark.end_to_end]
+
+GRAPH = (
+    "conversations", "long_conversations", "meta_records", "conversation_types", "canonical_values", "task_rewrites",
+    "seed_paths", "nodes", "edges",
+)  # fmt: skip
+BEHIND_WALKS = ("walks", "instructions", "pairings", "samples", "training_set")
+NO_TARGETS = "targets={single: 0, multi: 0}"
+NO_DUPLICATE_RULE = "filter.near_duplicates=false"
+
+
+def test_two_pieces_give_the_graph_of_one_run(spark: SparkSession, tmp_path: Path) -> None:
+    """The short form: fitted tables are given, conversations come in one run, or in two and out of order."""
+    tasks = ("Summarise this report", "Translate this letter into French", "List the facts", "Explain this source code")
+    topics = ("rice", "tides", "moss", "basalt", "copper", "amber")
+    turns = [[f"{tasks[n % 4]}. {prose(topic, 12)}", f"In short: {prose(topic, 2)}"] for n, topic in enumerate(topics)]
+    files = [str(write_conversations(tmp_path / f"{n}.jsonl", turns[n * 3 : n * 3 + 3])) for n in range(2)]
+    sightings = write_conversations(tmp_path / "0-again.jsonl", turns[:1])
+    rules = [NO_DUPLICATE_RULE, "filter.min_conversation_tokens=100", f"inputs.documents=['{tmp_path}/docs.jsonl']"]
+    (tmp_path / "docs.jsonl").write_text("", encoding="utf-8")
+
+    def read(root: Path, *inputs: str) -> None:
+        runner = make_runner(spark, str(root), [*rules, f"inputs.conversations={list(inputs)}"])
+        if not runner.tables.exists("document_types"):
+            give_types(spark, runner)
+        run_stages(runner, *GRAPH)
+
+    one, two = tmp_path / "one", tmp_path / "two"
+    read(one, *files, str(sightings))
+    shutil.copytree(one / "canonical_values", two / "canonical_values")
+    read(two, files[1])
+    read(two, files[1], files[0], str(sightings))
+    assert_same_tables(tables_at(spark, one), tables_at(spark, two), (*GRAPH, "source_files", "sources"))
+    assert tables_at(spark, two).read("nodes").select("batch").distinct().count() == 2
+
+
+def give_types(spark: SparkSession, runner: Any) -> None:
+    """Two fitted document types around arbitrary directions."""
+    directions = np.random.default_rng(5).normal(size=(2, 384))
+    fitted = [(n, (one / np.linalg.norm(one)).tolist()) for n, one in enumerate(directions)]
+    frame = spark.createDataFrame(fitted, "type_index int, centroid array<float>").selectExpr(
+        "*", "string(type_index) AS id", "concat('type ', type_index) AS label", "1 AS version", "1L AS size",
+        "0.5D AS share", *[f"CAST(array() AS array<string>) AS {name}" for name in ("parent_ids", "examples")],
+        *[f"'' AS {name}" for name in ("embedder", "teacher", "model")], "CAST(NULL AS string) AS reject_reason",
+    )  # fmt: skip
+    frame = runner.tables.conform(frame, "document_types", {"run_id": "", "recipe": ""})
+    runner.tables.append(frame, "document_types", {})
+
+
+# --- whole runs ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Files:
+    """Input files in pieces, no record in two of them; a run is told which have come."""
+
+    conversations: tuple[str, ...]
+    documents: tuple[str, ...]
+    repeats: str  # documents of the first piece once more, some with another word at their end
+
+    def told(self, conversations: Sequence[int], documents: Sequence[int], repeats: bool = False) -> list[str]:
+        texts = [self.documents[n] for n in documents] + [self.repeats] * repeats
+        return [f"inputs.conversations={[self.conversations[n] for n in conversations]}", f"inputs.documents={texts}"]
+
+    def all(self, repeats: bool = False) -> list[str]:
+        return self.told(range(len(self.conversations)), range(len(self.documents)), repeats)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    folder = tmp_path_factory.mktemp("pieces")
+    records = small_corpus(folder / "corpus")
+    alike = {line.lower(): line for line in reversed(records.documents)}
+    records = replace(records, documents=list(reversed(alike.values())))
+    some, many = records.conversations.num_rows, len(records.documents)
+    talk = [(0, some - 20), (some - 20, some - 9), (some - 9, some - 1), (some - 1, some)]
+    texts = [(0, many // 2), (many // 2, many - 10), (many - 10, many)]
+    read = [json.loads(line) for line in records.documents[:12] if b'"text"' in line]
+    longer = [{**record, "text": f"{record['text']} Postscript."} for record in read[::2]]
+    repeated = [json.dumps(record).encode() + b"\n" for record in (*longer, *read[1::2])]
+    return Files(
+        tuple(str(records.write_conversations(folder / f"c{n}.parquet", *part)) for n, part in enumerate(talk)),
+        tuple(str(records.write_documents(folder / f"d{n}.jsonl.zst", *part)) for n, part in enumerate(texts)),
+        str(replace(records, documents=repeated).write_documents(folder / "repeats.jsonl.zst")),
+    )
+
+
+def run(spark: SparkSession, root: Path, given: Sequence[str], **choices: Any) -> dict[str, Any]:
+    """The whole job; its summary."""
+    status, summary = synthesize(spark, root, [*fitting(root), *given], **choices)
+    assert status == 0, summary
+    return summary
+
+
+def calls(summary: dict[str, Any]) -> dict[str, int]:
+    """Calls made, by stage; stages without any are left out."""
+    return {stage["stage"]: stage["calls"] for stage in summary["stages"] if stage["calls"]}
+
+
+@pytest.fixture(scope="module")
+def base(spark: SparkSession, files: Files, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first files, types and classifier fitted on them, no sample asked for yet."""
+    root = tmp_path_factory.mktemp("base") / "root"
+    run(spark, root, [*files.told([0], [0]), NO_TARGETS, NO_DUPLICATE_RULE])
+    return root
+
+
+@pytest.fixture(scope="module")
+def at_once(spark: SparkSession, files: Files, base: Path) -> Path:
+    """All that is left in one run, with the targets."""
+    root = base.with_name("at-once")
+    shutil.copytree(base, root)
+    run(spark, root, [*files.all(), NO_DUPLICATE_RULE])
+    return root
+
+
+ORDERS = {
+    "in order": [([1], [1]), ([2], []), ([3], [2])],
+    "backwards, conversations first": [([3], []), ([2, 1], []), ([], [2]), ([], [1])],
+}
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("order", ORDERS)
+def test_any_split_gives_the_tables_of_one_run(
+    spark: SparkSession, files: Files, base: Path, at_once: Path, tmp_path: Path, order: str
+) -> None:
+    """Fitted tables given (canonical values among them) and no duplicate rule: every table, up to the training set."""
+    root = tmp_path / "root"
+    shutil.copytree(base, root)
+    shutil.rmtree(root / "canonical_values")
+    shutil.copytree(at_once / "canonical_values", root / "canonical_values")
+    talk, texts = [0], [0]
+    for more_talk, more_texts in ORDERS[order]:
+        talk, texts = [*talk, *more_talk], [*texts, *more_texts]
+        run(spark, root, [*files.told(talk, texts), NO_TARGETS, NO_DUPLICATE_RULE])
+    run(spark, root, [*files.all(), NO_DUPLICATE_RULE])
+    assert_same_tables(tables_at(spark, at_once), tables_at(spark, root))
+    merged = tables_at(spark, root).read("canonical_values").where("canonical <> value")
+    assert not merged.isEmpty(), "no two values count as the same: the test would prove less than it says"
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(1200)
+def test_a_canonical_value_is_settled_when_a_value_first_arrives(
+    spark: SparkSession, files: Files, base: Path, at_once: Path, tmp_path: Path
+) -> None:
+    """The values and their vectors are those of one run; which value they count as stays as it was first decided."""
+    root = tmp_path / "root"
+    shutil.copytree(base, root)
+    for talk in ([0, 3], [0, 3, 1], [0, 3, 1, 2]):
+        settled = content(tables_at(spark, root), "canonical_values")
+        run(spark, root, [*files.told(talk, [0]), NO_TARGETS, NO_DUPLICATE_RULE], until="edges")
+        now = content(tables_at(spark, root), "canonical_values")
+        assert settled.items() <= now.items()
+    ours, theirs = tables_at(spark, root), tables_at(spark, at_once)
+    decided = ("canonical", "similarity", "parent_ids")
+    assert_same_tables(ours, theirs, ["canonical_values"], without=decided)
+    assert_same_tables(ours, theirs, [name for name in GRAPH if GRAPH.index(name) < GRAPH.index("canonical_values")])
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(1800)
+def test_starting_again_gives_the_tables_of_a_fresh_root(spark: SparkSession, files: Files, tmp_path: Path) -> None:
+    """Everything on, duplicates and all: first in pieces, then from the first stage again; and other restarts."""
+    root, fresh, everything = tmp_path / "root", tmp_path / "fresh", files.all(repeats=True)
+    run(spark, root, files.told([1, 0], [1, 2], repeats=True))
+    run(spark, root, everything)
+    run(spark, root, everything, recompute=("conversations", "documents"))
+    run(spark, fresh, everything)
+    ours, theirs = tables_at(spark, root), tables_at(spark, fresh)
+    assert_same_tables(ours, theirs, result_tables())
+    assert set(answered_calls(ours).values()) == {1}, "no call was made twice"
+    reasons = theirs.read("long_documents").where("reject_reason LIKE '%_duplicate:%'").count()
+    assert reasons >= 3, "nearly no duplicates: the test would prove less than it says"
+
+    for name in ("meta_records", "walks", "samples", "training_set"):
+        told = run(spark, root, everything, recompute=(name,))
+        assert calls(told) == {}, f"--recompute {name} made calls that did not change"
+        assert_same_tables(tables_at(spark, root), theirs, result_tables())
+    assert calls(run(spark, root, everything, refit=("document_types", "classifier"))) == {}
+    assert_same_tables(tables_at(spark, root), theirs, result_tables())
+
+    other = [*everything, "walks.edge_weight=sublinear"]
+    with pytest.raises(RecipeChanged, match="--recompute walks "):
+        run(spark, root, other)
+    assert_same_tables(tables_at(spark, root), theirs, result_tables())
+    told = run(spark, root, other, recompute=("walks",))
+    assert set(calls(told)) <= {"instructions", "samples"}
+    ours = tables_at(spark, root)
+    assert set(answered_calls(ours).values()) == {1}, "a call that did not change was made again"
+    assert ours.kept("training_set").count() == 9
+    before = [name for name in result_tables() if name not in BEHIND_WALKS]
+    assert_same_tables(ours, theirs, before)
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(1200)
+def test_one_more_conversation_costs_its_own_calls(spark: SparkSession, files: Files, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    run(spark, root, files.told([0, 1, 2], [0, 1, 2]))
+    idle = run(spark, root, files.told([0, 1, 2], [0, 1, 2]))
+    told = run(spark, root, files.all())
+    assert calls(idle) == {}
+    new = tables_at(spark, root).read("meta_records").where(F.col("run_id") == told["run_id"]).collect()
+    assert len(new) == 1
+    own = len(new[0]["tasks"]) + len(new[0]["simplified_instruction"])
+    made = calls(told)
+    assert made.pop("meta_records") == 1
+    assert made.pop("task_rewrites", 0) <= own
+    assert made == {}, "targets were met: nobody else is asked"
