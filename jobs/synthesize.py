@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from jobs.runtime.errors import LongloomError
 from jobs.runtime.session import build_session
 from jobs.runtime.settings import load_settings
+from jobs.runtime.storage_faults import storage_fault
 from jobs.runtime.synthesis import Choices, Synthesis
 from jobs.stages import STAGES
 
@@ -26,9 +27,12 @@ def main(arguments: Sequence[str]) -> int:
             return Synthesis(spark, settings, STAGES, _choices(given)).run()
         finally:
             spark.stop()
-    except LongloomError as error:
-        print(f"longloom: {error}", file=sys.stderr)
-        return error.exit_status
+    except Exception as error:
+        known = error if isinstance(error, LongloomError) else storage_fault(error, given.root or "the root")
+        if known is None:
+            raise
+        print(f"longloom: {known}", file=sys.stderr)
+        return known.exit_status
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 
 
@@ -37,6 +38,20 @@ class GateStop(LongloomError):
     """A quality gate stopped the run; what is done stays, and the run can be resumed."""
 
     exit_status = 6
+
+
+class StorageFault(LongloomError):
+    """The root's storage is full or refuses to be written; what was committed stays, and the run can be resumed."""
+
+    exit_status = 6
+
+
+class Interrupted(LongloomError):
+    """A signal ended the run; what is done stays, and the next run continues."""
+
+    def __init__(self, number: int) -> None:
+        self.exit_status = 128 + number  # as a shell tells it: 143 for SIGTERM, 130 for Ctrl-C
+        super().__init__(f"stopped by {signal.Signals(number).name}; what is done stays, and the next run continues")
 
 
 class ServiceRefused(LongloomError):

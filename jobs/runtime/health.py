@@ -26,6 +26,7 @@ JAVA_MENDS = (
 )
 PYTHONS = ((3, 11), (3, 14))  # from, before: as in pyproject.toml
 GIB = 1024**3
+OTHER_ROOT = "choose another --root"
 DISK_NEEDED, DISK_ADVISED = 1.0, 5.0  # GiB: the demo's tables take 0.3, Spark's shuffle and logs the rest
 MEMORY_NEEDED, MEMORY_ADVISED = 4.0, 6.0  # GiB: a 3 GiB driver, and two Python workers of about 1 GiB each
 
@@ -123,13 +124,29 @@ def check_disk(root: str) -> Finding:
     """The disk that will hold the root can be written to and has room; an object store is not asked."""
     if "://" in root:
         return Finding("disk", "good", f"{root} is not on this machine")
-    there = next(folder for folder in (Path(root), *Path(root).absolute().parents) if folder.is_dir())
-    if not os.access(there, os.W_OK):
-        return Finding("disk", "bad", f"{there} cannot be written to", "choose another --root")
+    obstacle = unwritable(root)
+    if obstacle:
+        return Finding("disk", "bad", obstacle, OTHER_ROOT)
+    there = existing(root)
     free = shutil.disk_usage(there).free / GIB
     return threshold(
         "disk", free, DISK_NEEDED, DISK_ADVISED, f"free under {there}", "free some, or choose another --root"
     )
+
+
+def unwritable(root: str) -> str | None:
+    """Why nothing can be written below a root, None when it can; an object store is not asked."""
+    if "://" in root:
+        return None
+    there = existing(root)
+    if not there.is_dir():
+        return f"{there} is a file, not a folder"
+    return None if os.access(there, os.W_OK | os.X_OK) else f"{there} cannot be written to"
+
+
+def existing(root: str) -> Path:
+    """The root, or the nearest of its parents that is there."""
+    return next(path for path in (Path(root), *Path(root).absolute().parents) if path.exists())
 
 
 def check_memory(available: float | None) -> Finding:

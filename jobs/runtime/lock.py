@@ -1,6 +1,7 @@
 """One run at a time on a root: a lock file that names its holder.
 
-A dead holder on this host is taken over at once; one on another host after its lease ran out.
+A dead holder on this host is taken over at once; one on another host after its lease ran out. A run that was
+itself taken over (its machine slept, its storage was gone for longer than the lease) stops and writes no more.
 """
 
 from __future__ import annotations
@@ -12,15 +13,20 @@ import socket
 import threading
 import time
 import uuid
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from types import TracebackType
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from jobs.runtime.errors import RootHeld
 
 LEASE_S = 600.0
 HEARTBEAT_S = 60.0
+SETTLE_S = 2.0  # on storage without exclusive access: longer than another run needs from its look to its write
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,7 @@ class Holder:
     """Who holds a root."""
 
     host: str
+    space: str  # of process ids: those of another container on the host mean nothing here
     pid: int
     started: float  # seconds since the epoch
     process_start: str  # tells a reused pid from the holder
@@ -40,27 +47,38 @@ class Holder:
 
 
 class RootLock:
-    """Context manager that holds `<state>/_lock` and renews it while the run lives."""
+    """Context manager that holds `<state>/_lock` and renews it while the run lives.
 
-    def __init__(self, state: str) -> None:
+    `on_loss` is called with the error, from a thread of the lock's own, when another run took the root over.
+    """
+
+    def __init__(self, state: str, on_loss: Callable[[RootHeld], None] = lambda error: None) -> None:
         self._path = posixpath.join(state, "_lock")
+        self._state = state
+        self._on_loss = on_loss
         self._files, self._file = fsspec.core.url_to_fs(self._path)
+        self._folder = posixpath.dirname(self._file)
         self._stop = threading.Event()
+        self._seen = time.time()  # when the lock was last known to be ours
+        self._lost: RootHeld | None = None
         now = time.time()
-        self._me = Holder(socket.gethostname(), os.getpid(), now, _process_start(os.getpid()), uuid.uuid4().hex, now)
+        start = _process_start(os.getpid())
+        self._me = Holder(socket.gethostname(), _process_space(), os.getpid(), now, start, uuid.uuid4().hex, now)
 
     def __enter__(self) -> RootLock:
-        holder = self._read()
-        if holder is not None and _alive(holder):
-            raise RootHeld(
-                f"another run holds {posixpath.dirname(self._path)}: {holder.says()}. "
-                "Wait for it to end; a run that died is taken over by itself."
-            )
-        self._files.makedirs(posixpath.dirname(self._file), exist_ok=True)
-        self._write(exclusive=holder is None)
-        written = self._read()
-        if written is None or written.token != self._me.token:
-            raise RootHeld(f"another run took {posixpath.dirname(self._path)} at the same moment; run again.")
+        self._files.makedirs(self._folder, exist_ok=True)
+        self._locks = isinstance(self._files, LocalFileSystem) and _can_lock(self._folder)
+        with self._alone():
+            holder = self._read()
+            if holder is not None and _alive(holder):
+                raise RootHeld(
+                    f"another run holds {self._state}: {holder.says()}. "
+                    "Wait for it to end; a run that died is taken over by itself."
+                )
+            self._write()
+        if not self._locks:
+            time.sleep(SETTLE_S)  # of several that found the root free, the last one to write has it
+            self._confirm()
         threading.Thread(target=self._renew, daemon=True).start()
         return self
 
@@ -68,48 +86,110 @@ class RootLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
+        with self._alone():
+            held = self._read()
+            if held is not None and held.token == self._me.token:
+                self._files.rm(self._file)
+
+    def require(self) -> None:
+        """Raise RootHeld when the root is no longer ours; asks the storage only when the last beat is overdue."""
+        if self._lost is not None:
+            raise self._lost
+        if time.time() - self._seen > 2 * HEARTBEAT_S:
+            self._confirm()
+
+    def _confirm(self) -> None:
         held = self._read()
-        if held is not None and held.token == self._me.token:
-            self._files.rm(self._file)
+        if held is None or held.token != self._me.token:
+            by = "somebody removed its lock" if held is None else f"{held.says()} holds it now"
+            self._lost = RootHeld(f"this run lost {self._state}: {by}. It stopped and wrote nothing more; run again.")
+            raise self._lost
+        self._seen = time.time()
 
     def _renew(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
-            self._write(exclusive=False)
+            try:
+                with self._alone():
+                    if not self._stop.is_set():
+                        self._confirm()
+                        self._write()
+            except RootHeld as error:
+                self._on_loss(error)
+                return
+            except OSError:
+                continue  # a full disk or a lost connection: the lease covers ten beats
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Look and write as one step, where the file system can lock: nobody else is between the two."""
+        if not self._locks:
+            yield
+            return
+        with _locked(self._folder):
+            yield
 
     def _read(self) -> Holder | None:
         try:
             with self._files.open(self._file, "r") as stream:
-                return Holder(**json.load(stream))
-        except (FileNotFoundError, ValueError, TypeError):
-            return None  # no lock, or one torn by a crash while it was written
+                found = json.load(stream)
+            return Holder(**{field.name: found[field.name] for field in fields(Holder)})
+        except (FileNotFoundError, ValueError, TypeError, KeyError):
+            return None  # no lock, or one that no run of ours wrote
 
-    def _write(self, exclusive: bool) -> None:
+    def _write(self) -> None:
         content = json.dumps({**asdict(self._me), "beat": time.time()})
-        if exclusive and self._files.protocol in ("file", ("file", "local")):
-            try:
-                handle = os.open(self._file, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-            except FileExistsError:
-                if self._read() is not None:
-                    return
-                handle = os.open(self._file, os.O_WRONLY | os.O_TRUNC)
-            with os.fdopen(handle, "w") as stream:
+        if not self._locks:
+            with self._files.open(self._file, "w") as stream:
                 stream.write(content)
             return
-        with self._files.open(self._file, "w") as stream:
-            stream.write(content)
+        whole = Path(f"{self._file}.{self._me.token}")
+        try:
+            whole.write_text(content, encoding="utf-8")
+            whole.replace(self._file)  # never half a lock, not even on a full disk
+        finally:
+            whole.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(folder: str) -> Iterator[None]:
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _can_lock(folder: str) -> bool:
+    """Whether this file system locks folders; mounted object stores and some network mounts do not."""
+    try:
+        with _locked(folder):
+            return True
+    except (ImportError, OSError):
+        return False
 
 
 def _alive(holder: Holder) -> bool:
-    if holder.host == socket.gethostname():
+    if holder.host == socket.gethostname() and holder.space == _process_space():
         return bool(holder.process_start) and _process_start(holder.pid) == holder.process_start
     return time.time() - holder.beat < LEASE_S
+
+
+def _process_space() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
 
 
 def _process_start(pid: int) -> str:
     """Start mark of a living process; empty when there is none."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8") as stream:  # noqa: PTH123
-            return stream.read().rpartition(")")[2].split()[19]
+            told = stream.read().rpartition(")")[2].split()
+        return "" if told[0] in "ZX" else told[19]  # a killed process that nobody collected is dead
     except (OSError, IndexError):
         pass
     try:

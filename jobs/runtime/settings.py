@@ -195,10 +195,11 @@ def _cross_faults(settings: Settings) -> list[str]:
         )
     if walks.min_nodes > walks.nodes:
         faults.append(f"walks.min_nodes: {walks.min_nodes} is more than walks.nodes {walks.nodes}")
-    if settings.llm.teacher != "offline" and not os.environ.get(settings.llm.api_key_env):
+    variable = settings.llm.api_key_env  # empty for a server without keys
+    if settings.llm.teacher != "offline" and variable and not os.environ.get(variable):
         faults.append(
-            f"llm.api_key_env: the environment variable {settings.llm.api_key_env} is not set; "
-            "export it (any text, for a server that needs no key)"
+            f"llm.api_key_env: the environment variable {variable} is not set; export {variable}=… (any text, for a "
+            "server that needs no key)"
         )
     if settings.minhash.permutations % settings.minhash.bands:
         faults.append("minhash.bands: must divide minhash.permutations")

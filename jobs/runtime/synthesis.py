@@ -5,19 +5,17 @@ It orders things and turns what happens into an exit status; the work is the run
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import FrameType
 
 import fsspec
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from jobs.runtime.errors import LongloomError, SettingsFault
+from jobs.runtime.errors import LongloomError, ServiceRefused, SettingsFault
+from jobs.runtime.health import OTHER_ROOT, unwritable
 from jobs.runtime.history import History
 from jobs.runtime.ledger import Ledger
 from jobs.runtime.lineage import Lineage, preload
@@ -28,8 +26,12 @@ from jobs.runtime.runner import Runner
 from jobs.runtime.settings import InputSettings, Settings
 from jobs.runtime.sources import find_inputs, register
 from jobs.runtime.stage import Stage
+from jobs.runtime.stopping import Stop
+from jobs.runtime.storage_faults import storage_fault
 from jobs.runtime.summary import Summary
 from jobs.runtime.tables import Tables
+from udfs.llm.probe import probe
+from udfs.llm.teacher import ErrorKind
 from udfs.models.errors import ModelUnavailable
 from udfs.models.files import embedder_identity
 from udfs.tokens import TokenizerUnavailable, tokenizer_identity
@@ -57,7 +59,6 @@ class Synthesis:
         self._settings = settings
         self._stages = tuple(stages)
         self._choices = choices
-        self._stop = threading.Event()
 
     def run(self) -> int:
         """Run to the end and return the exit status (design: 0, 2, 4, 5, 6; 1 is a bug)."""
@@ -65,7 +66,9 @@ class Synthesis:
         preload()
         started = time.monotonic()
         tables = Tables(self._spark, self._settings.storage)
+        self._require_root(tables.state)
         self._require_models()
+        self._require_teacher()
         files = find_inputs(self._inputs(tables.state))
         if self._choices.dry_run:
             for file in files:
@@ -73,64 +76,78 @@ class Synthesis:
             return 0
         summary = Summary()
         starts = (*self._choices.recompute, *self._choices.refit)
-        with RootLock(tables.state):
+        with Stop(self._spark.sparkContext) as stop, RootLock(tables.state, stop.request) as lock:
+            tables.fence = lock.require
             history = History(tables)
             require_recipes(self._stages, self._settings, tables, history, starts)
             lineage = Lineage(self._settings, tables.state, self._settings.model_dump(mode="json"))
             tables.run_id = summary.run_id = lineage.run_id
-            runner = Runner(
-                self._spark,
-                self._settings,
-                tables,
-                Ledger(tables, self._settings.llm, self._settings.tokenizer),
-                history,
-                summary,
-                say,
-            )
+            ledger = Ledger(tables, self._settings.llm, self._settings.tokenizer)
+            runner = Runner(self._spark, self._settings, tables, ledger, history, summary, say)
             status = 1
             try:
-                self._spark.sparkContext.setCheckpointDir(f"{tables.state}/_scratch")
-                runner.ledger.fold()
-                restart(runner, self._stages, starts, files)
-                if self._choices.retry_rejected:
-                    retry_rejected(runner, self._choices.retry_rejected)
-                self._passes(runner, lineage)
+                with stop.interruptible():
+                    self._spark.sparkContext.setCheckpointDir(f"{tables.state}/_scratch")
+                    ledger.fold()
+                    restart(runner, self._stages, starts, files)
+                    if self._choices.retry_rejected:
+                        retry_rejected(runner, self._choices.retry_rejected)
+                    self._passes(runner, lineage, stop)
                 status = 4 if summary.deferred else 0
                 summary.status = "deferred" if status == 4 else "done"
-            except LongloomError as error:
-                status, summary.status = error.exit_status, f"stopped: {error}"
-                print(f"longloom: {error}", file=sys.stderr)
-            except KeyboardInterrupt:
-                status, summary.status = 143, "interrupted; the next run continues"
+            except Exception as error:
+                known = error if isinstance(error, LongloomError) else storage_fault(error, tables.state)
+                if known is None:
+                    raise
+                status, summary.status = known.exit_status, f"stopped: {known}"
+                print(f"longloom: {known}", file=sys.stderr)
             finally:
                 summary.seconds = time.monotonic() - started
                 summary.sort(self._names())
-                history.flush()
-                locations = {name: tables.location(name) for name in (*self._names(), "rounds", "source_files")}
-                lineage.close(summary, runner.executed, locations, "FINISHED" if status in (0, 4) else "FAILED")
-                if self._choices.summary:
-                    summary.write(self._choices.summary)
-                self._drop_scratch(tables.state)
+                if status in (0, 4):
+                    self._close(runner, lineage, "FINISHED")
+                else:
+                    self._close_what_can_be(runner, lineage)
         for line in summary.lines():
             say(line)
         return status
 
+    def _close(self, runner: Runner, lineage: Lineage, outcome: str) -> None:
+        """Make the account of the run durable, and drop what only this run needed."""
+        tables = runner.tables
+        tables.fence()
+        runner.history.flush()
+        locations = {name: tables.location(name) for name in (*self._names(), "rounds", "source_files")}
+        lineage.close(runner.summary, runner.executed, locations, outcome)
+        if self._choices.summary:
+            runner.summary.write(self._choices.summary)
+        self._drop_scratch(tables.state)
+
+    def _close_what_can_be(self, runner: Runner, lineage: Lineage) -> None:
+        """Close a run that stopped; what stopped it, a full disk or a lost root, may stand in the way of this too."""
+        try:
+            self._close(runner, lineage, "FAILED")
+        except Exception as error:
+            if not isinstance(error, LongloomError) and storage_fault(error, runner.tables.state) is None:
+                raise
+
     # -- passes -----------------------------------------------------------------------------------------
 
-    def _passes(self, runner: Runner, lineage: Lineage) -> None:
-        """One pass, or passes until SIGTERM."""
-        signal.signal(signal.SIGTERM, self._on_signal)
+    def _passes(self, runner: Runner, lineage: Lineage, stop: Stop) -> None:
+        """One pass, or passes until the run is told to stop."""
         while True:
-            self._pass(runner, lineage)
+            self._pass(runner, lineage, stop)
             runner.history.flush()
-            if self._choices.continuous is None or self._stop.wait(self._choices.continuous):
+            if self._choices.continuous is None:
                 return
+            stop.wait(self._choices.continuous)
 
-    def _pass(self, runner: Runner, lineage: Lineage) -> None:
+    def _pass(self, runner: Runner, lineage: Lineage, stop: Stop) -> None:
         register(runner.tables, find_inputs(self._inputs(runner.tables.state)), runner.summary)
         by_name = {stage.name: stage for stage in self._stages}
         rounds_done = False
         for stage in self._chosen():
+            stop.check()
             if stage.name in ROUND:
                 if not rounds_done:  # whichever of the four was asked for, they only run together
                     run_rounds(runner, by_name)
@@ -186,6 +203,12 @@ class Synthesis:
         if unknown:
             raise SettingsFault([f"no stage is named {n!r}; stages: {', '.join(self._names())}" for n in unknown])
 
+    def _require_root(self, state: str) -> None:
+        """Raises SettingsFault when nothing can be written there."""
+        obstacle = unwritable(state)
+        if obstacle:
+            raise SettingsFault([f"--root {state}: {obstacle}; {OTHER_ROOT}"])
+
     def _require_models(self) -> None:
         """Encoder and tokenizer must be there before anything is written. Raises SettingsFault."""
         faults = []
@@ -196,6 +219,24 @@ class Synthesis:
                 faults.append(f"{name}: {error}")
         if faults:
             raise SettingsFault(faults)
+
+    def _require_teacher(self) -> None:
+        """The endpoint answers and takes our key. Raises SettingsFault or ServiceRefused."""
+        llm = self._settings.llm
+        refused = probe(llm) if llm.teacher != "offline" else None
+        if refused is None:
+            return
+        if refused.error_kind == ErrorKind.AUTHENTICATION:
+            raise ServiceRefused(
+                f"the service at {llm.base_url} does not take the key in {llm.api_key_env} ({refused.error}); nothing "
+                f"was written. Run `export {llm.api_key_env}=…` with a valid one, then run again."
+            )
+        raise SettingsFault(
+            [
+                f"llm.base_url: nothing answers at {llm.base_url} ({refused.error}); start the server, or name "
+                "another with --set llm.base_url=http://HOST:PORT/v1"
+            ]
+        )
 
     def _chosen(self) -> list[Stage]:
         if self._choices.only:
@@ -213,13 +254,6 @@ class Synthesis:
         files, folder = fsspec.core.url_to_fs(f"{state}/_scratch")
         if files.exists(folder):
             files.rm(folder, recursive=True)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._stop.is_set():
-            raise KeyboardInterrupt
-        self._stop.set()
-        if self._choices.continuous is None:
-            raise KeyboardInterrupt
 
 
 def say(line: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +39,7 @@ class Tables:
     spark: SparkSession
     storage: StorageSettings
     run_id: str = ""
+    fence: Callable[[], None] = lambda: None  # asked before every commit: raises when the root is no longer ours
     _versions: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -106,6 +108,7 @@ class Tables:
 
     def delete(self, name: str, condition: str, note: dict[str, Any]) -> int:
         """Delete rows in a commit of their own, so that streams behind can skip it."""
+        self.fence()
         if not self.exists(name):
             return MISSING
         target = self.location(name) if self.storage.schema_name else f"delta.`{self.location(name)}`"
@@ -129,6 +132,7 @@ class Tables:
         return json.dumps({"run_id": self.run_id, "layout": LAYOUT, **note}, sort_keys=True)
 
     def _save(self, writer: DataFrameWriter, name: str) -> int:
+        self.fence()
         if self.storage.schema_name:
             writer.saveAsTable(self.location(name))
         else:

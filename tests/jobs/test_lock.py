@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from jobs.runtime import lock as locks
 from jobs.runtime.errors import RootHeld
 from jobs.runtime.lock import LEASE_S, RootLock
 
@@ -54,3 +57,115 @@ def test_torn_lock_is_no_holder(tmp_path: Path) -> None:
     (tmp_path / "_lock").write_text('{"host": "x"')
     with RootLock(str(tmp_path)):
         assert json.loads((tmp_path / "_lock").read_text())["pid"]
+
+
+def test_other_containers_processes_cannot_be_seen_from_here(tmp_path: Path) -> None:
+    """One host, two spaces of process ids: our table says nothing of theirs, so the lease counts."""
+    with RootLock(str(tmp_path)):
+        _edit(tmp_path / "_lock", space="pid:[1]", pid=2**22 + 1, process_start="1")
+        with pytest.raises(RootHeld), RootLock(str(tmp_path)):
+            pass
+
+
+def test_a_killed_process_that_nobody_collected_is_dead(tmp_path: Path) -> None:
+    with RootLock(str(tmp_path)):
+        dead = subprocess.Popen(["sleep", "60"])
+        mark = locks._process_start(dead.pid)
+        _edit(tmp_path / "_lock", pid=dead.pid, process_start=mark)
+        with pytest.raises(RootHeld), RootLock(str(tmp_path)):
+            pass
+        dead.kill()
+        while f"/{dead.pid} (sleep) Z" not in f"/{Path(f'/proc/{dead.pid}/stat').read_text()}":
+            time.sleep(0.01)
+        with RootLock(str(tmp_path)):
+            pass
+        dead.wait()
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_of_many_that_find_a_dead_holder_one_takes_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remote: bool
+) -> None:
+    monkeypatch.setattr(locks, "SETTLE_S", 0.3)
+    for number in range(3 if remote else 20):
+        state = f"memory://locks/{number}" if remote else str(tmp_path / str(number))
+        probe = RootLock(state)
+        with probe:
+            pass
+        _leave_dead(probe)
+        together, over, held, refused = threading.Barrier(8), threading.Event(), list[int](), list[str]()
+
+        def take(state: str = state, together=together, over=over, held=held, refused=refused) -> None:  # type: ignore[no-untyped-def]
+            together.wait()
+            try:
+                with RootLock(state):
+                    held.append(1)
+                    over.wait(10)
+            except RootHeld as error:
+                refused.append(str(error))
+
+        threads = [threading.Thread(target=take) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        while len(held) + len(refused) < 8:
+            time.sleep(0.005)
+        over.set()
+        for thread in threads:
+            thread.join()
+        assert (len(held), len(refused)) == (1, 7), refused
+
+
+def _leave_dead(lock: RootLock) -> None:
+    """Leave a lock whose holder is gone."""
+    lock._write()
+    held = lock._read()
+    assert held is not None
+    with lock._files.open(lock._file, "w") as stream:
+        json.dump({**held.__dict__, "pid": 2**22 + 1, "process_start": "1", "token": "dead"}, stream)
+
+
+def test_a_run_that_lost_its_root_is_told_and_leaves_the_other_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "HEARTBEAT_S", 0.02)
+    told = threading.Event()
+    errors: list[RootHeld] = []
+    mine = RootLock(str(tmp_path), lambda error: (errors.append(error), told.set()))  # type: ignore[func-returns-value]
+    with mine:
+        mine.require()
+        with mine._alone():
+            _edit(tmp_path / "_lock", host="elsewhere", token="another", beat=time.time())
+        taken = (tmp_path / "_lock").read_text()
+        assert told.wait(5)
+        assert "process" in str(errors[0]) and "elsewhere" in str(errors[0]) and errors[0].exit_status == 5
+        with pytest.raises(RootHeld, match="lost"):
+            mine.require()
+    assert (tmp_path / "_lock").read_text() == taken
+
+
+def test_a_run_that_slept_through_its_lease_asks_before_it_writes(tmp_path: Path) -> None:
+    """The heartbeat's own thread may wake later than the run."""
+    with RootLock(str(tmp_path)) as mine:
+        _edit(tmp_path / "_lock", host="elsewhere", token="another", beat=time.time())
+        mine._seen -= LEASE_S
+        with pytest.raises(RootHeld, match="elsewhere"):
+            mine.require()
+
+
+def test_a_full_disk_does_not_end_the_heartbeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "HEARTBEAT_S", 0.02)
+    with RootLock(str(tmp_path)) as mine:
+        before = (tmp_path / "_lock").read_text()
+        write, tried = mine._write, threading.Event()
+
+        def full() -> None:
+            tried.set()
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(mine, "_write", full)
+        assert tried.wait(5)
+        assert (tmp_path / "_lock").read_text() == before
+        monkeypatch.setattr(mine, "_write", write)
+        while (tmp_path / "_lock").read_text() == before:
+            time.sleep(0.01)
+    assert list(tmp_path.iterdir()) == []

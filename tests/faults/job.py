@@ -1,0 +1,111 @@
+"""The main job as real processes, in a session of their own: started, watched, signalled, killed by parts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SUBMIT = Path(sys.prefix) / "bin" / "spark-submit"
+MAIN_JOB = REPOSITORY / "jobs" / "synthesize.py"
+DIES = Path(__file__).with_name("dies.py")
+SLACK_S = 900.0  # no process of these tests lives longer, whatever happens
+
+
+class Job:
+    """One run of the main job on `root`; everything it prints goes to one file."""
+
+    def __init__(
+        self,
+        root: Path,
+        given: Sequence[str],
+        *choices: str,
+        master: str = "local[2,4]",
+        entry: Path = MAIN_JOB,
+        **environment: str,
+    ) -> None:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        self._said = root.parent / f"{root.name}.{time.monotonic_ns()}.log"
+        command = [str(SUBMIT), "--master", master, "--conf", "spark.executor.memory=1g", str(entry)]
+        command += ["--root", str(root), *choices]
+        for override in given:
+            command += ["--set", override]
+        with self._said.open("wb") as said:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # its processes can be told from all others
+                env={**os.environ, **environment},
+            )
+        self._until = time.monotonic() + SLACK_S
+
+    def __enter__(self) -> Job:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    @property
+    def said(self) -> str:
+        """What it has printed so far."""
+        return self._said.read_text(encoding="utf-8", errors="replace")
+
+    def progress(self) -> int:
+        """How many executions of stages it has reported."""
+        return sum(" in " in line and " kept " in line for line in self.said.splitlines())
+
+    def wait_for(self, condition: Callable[..., object]) -> bool:
+        """Until the condition holds (True) or the job has ended (False)."""
+        while self.process.poll() is None:
+            if condition():
+                return True
+            assert time.monotonic() < self._until, self.said[-3000:]
+            time.sleep(0.05)
+        return False
+
+    def end(self) -> int:
+        """Wait for it; its exit status as a shell tells it."""
+        status = self.process.wait(timeout=max(1.0, self._until - time.monotonic()))
+        return 128 - status if status < 0 else status
+
+    def signal(self, number: signal.Signals) -> None:
+        """As a scheduler does it: to the process it started."""
+        self.process.send_signal(number)
+
+    def interrupt(self) -> None:
+        """As a terminal does it for Ctrl-C: to the whole group in the foreground."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def kill(self) -> None:
+        """SIGKILL for driver and JVM; Python workers find out by themselves."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def kill_one(self, words: str, pick: Callable[[list[int]], int]) -> bool:
+        """SIGKILL for one of its processes with these words in the command line; False when there is none."""
+        found = sorted(process.pid for process in self._others() if words in " ".join(process.cmdline()))
+        if not found:
+            return False
+        os.kill(pick(found), signal.SIGKILL)
+        return True
+
+    def _others(self) -> list[psutil.Process]:
+        mine = []
+        for process in psutil.process_iter(["cmdline"]):
+            try:
+                if os.getsid(process.pid) == self.process.pid and process.info["cmdline"]:
+                    mine.append(process)
+            except (ProcessLookupError, psutil.Error):
+                continue
+        return mine

@@ -1,0 +1,126 @@
+"""SIGKILL of the driver, of Python workers and of executors over full runs: the tables are those of a quiet run."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from tests.fake_server.client import FakeServer
+from tests.faults.account import require_asked_once, require_equal
+from tests.faults.corpus import teacher, write_corpus
+from tests.faults.job import DIES, Job
+
+pytestmark = [pytest.mark.spark, pytest.mark.faults, pytest.mark.timeout(3600)]
+
+DRIVER_KILLS, WORKER_KILLS, EXECUTOR_KILLS = 12, 6, 3
+# Each between two writes that belong together.
+POINTS = (
+    "before write meta_records",  # between the ledger and the output
+    "after write meta_records",  # between the output and the stream's own commit
+    "after append sources",  # between a record's sightings and the record
+    "before remove_segments",  # between the ledger and the end of the spool
+    "before write task_rewrites",
+    "before write seed_paths",
+    "after write edges",
+    "before write samples",  # in the middle of a round
+    "before append training_set",
+    "before flush",  # all is written, nothing is accounted for
+)
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="module")
+def quiet(given: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A run that nothing disturbed."""
+    root = tmp_path_factory.mktemp("roots") / "quiet"
+    with FakeServer(key=os.environ["FAKE_KEY"]) as server, Job(root, [*given, *teacher(server.base_url)]) as job:
+        assert job.end() == 0, job.said
+        require_asked_once(server.requests(), [])
+    yield root
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with FakeServer(lifetime=3600.0, key=os.environ["FAKE_KEY"], latency=0.1) as running:
+        yield running
+
+
+def test_the_driver_is_killed_at_random_moments(
+    spark: SparkSession, given: list[str], quiet: Path, server: FakeServer, tmp_path: Path
+) -> None:
+    """Further into the run each time, so that every stage has its turn."""
+    chance, kills, reached, lock = random.Random(4), list[float](), 0, tmp_path / "root" / "_lock"
+    for _ in range(DRIVER_KILLS):
+        reached += chance.randrange(4)
+        with Job(tmp_path / "root", [*given, *teacher(server.base_url)]) as job:
+            if job.wait_for(lambda job=job, least=reached: lock.exists() and job.progress() >= least):
+                time.sleep(chance.uniform(0.0, 2.0))
+            kills.append(time.monotonic())
+    finish(given, server, tmp_path / "root")
+    require_asked_once(server.requests(), kills)
+    require_equal(spark, quiet, tmp_path / "root")
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_driver_dies_between_writes_that_belong_together(
+    spark: SparkSession, given: list[str], quiet: Path, server: FakeServer, tmp_path: Path, seed: int
+) -> None:
+    kills = list[float]()
+    for point in POINTS[seed - 1 :: 2]:
+        with Job(tmp_path / "root", [*given, *teacher(server.base_url)], entry=DIES, DIE_AT=point) as job:
+            assert job.end() == 137, f"it was not killed {point}: {job.said[-2000:]}"
+            kills.append(time.monotonic())
+    finish(given, server, tmp_path / "root")
+    require_asked_once(server.requests(), kills)
+    require_equal(spark, quiet, tmp_path / "root")
+
+
+@pytest.mark.parametrize(
+    ("words", "master", "count"),
+    [
+        ("pyspark.daemon", "local[2,4]", WORKER_KILLS),
+        ("CoarseGrainedExecutorBackend", "local-cluster[2,1,1024]", EXECUTOR_KILLS),
+    ],
+)
+def test_workers_and_executors_are_killed_at_random_moments(
+    spark: SparkSession,
+    given: list[str],
+    quiet: Path,
+    server: FakeServer,
+    tmp_path: Path,
+    words: str,
+    master: str,
+    count: int,
+) -> None:
+    """Spark tries the task again, and the run ends well by itself."""
+    chance, kills = random.Random(count), list[float]()
+    with Job(tmp_path / "root", [*given, *teacher(server.base_url)], master=master) as job:
+        reached = 0
+        for _ in range(count):
+            reached += 1 + chance.randrange(3)
+            job.wait_for(lambda least=reached: job.progress() >= least)
+            time.sleep(chance.uniform(0.0, 1.5))
+            if job.wait_for(lambda: job.kill_one(words, chance.choice)):
+                kills.append(time.monotonic())
+        assert job.end() == 0, job.said[-5000:]
+    assert len(kills) == count
+    require_asked_once(server.requests(), kills)
+    require_equal(spark, quiet, tmp_path / "root")
+
+
+def finish(given: list[str], server: FakeServer, root: Path) -> None:
+    """The run after the crash: nothing has to be done but to run again."""
+    with Job(root, [*given, *teacher(server.base_url)]) as job:
+        assert job.end() == 0, job.said[-5000:]
+        assert "Traceback" not in job.said
+    assert not (root / "_lock").exists()

@@ -1,0 +1,34 @@
+"""The look at the endpoint before a run: not there, refused, there."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fake_server.client import FakeServer
+from udfs.llm.probe import probe
+from udfs.llm.teacher import ErrorKind
+from udfs.settings import LlmSettings
+
+
+def settings(base_url: str) -> LlmSettings:
+    return LlmSettings(teacher="openai", base_url=base_url, api_key_env="PROBE_KEY")
+
+
+def test_an_endpoint_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROBE_KEY", "right")
+    with FakeServer(key="right") as server:
+        assert probe(settings(server.base_url)) is None
+        assert probe(settings(f"{server.base_url}/elsewhere")) is None, "it answers; what it serves is not asked"
+        monkeypatch.setenv("PROBE_KEY", "wrong-secret")
+        refused = probe(settings(server.base_url))
+        assert refused is not None and refused.error_kind == ErrorKind.AUTHENTICATION
+        assert "wrong-secret" not in str(refused.error)
+        assert server.requests() == [], "looking costs no call"
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:9/v1", "http://no-such-host.invalid/v1", "nonsense", "http://:x"]
+)
+def test_an_endpoint_that_is_not(address: str) -> None:
+    missing = probe(settings(address))
+    assert missing is not None and missing.error_kind == ErrorKind.CONNECTION and missing.error

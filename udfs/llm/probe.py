@@ -1,0 +1,34 @@
+"""Asks an endpoint for its models, which costs nothing: is it there, and does it take our key?
+
+It imports no client library, so that a run without a teacher behind HTTP starts no slower.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import urllib.error
+import urllib.request
+
+from udfs.llm.teacher import ErrorKind, Reply, failed
+from udfs.settings import LlmSettings
+
+PROBE_S = 10.0
+
+
+def probe(settings: LlmSettings) -> Reply | None:
+    """The failed reply (connection or authentication) of an endpoint that cannot be used, else None.
+
+    Any other answer will do: not every server lists its models.
+    """
+    key = os.environ.get(settings.api_key_env) if settings.api_key_env else None
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    try:
+        asked = urllib.request.Request(f"{settings.base_url.rstrip('/')}/models", headers=headers)
+        with urllib.request.urlopen(asked, timeout=PROBE_S):
+            return None
+    except urllib.error.HTTPError as error:
+        refused = error.code in (401, 403)
+        return failed(ErrorKind.AUTHENTICATION, f"HTTP {error.code}: {error.reason}") if refused else None
+    except (OSError, ValueError, http.client.HTTPException) as error:  # URLError is an OSError
+        return failed(ErrorKind.CONNECTION, str(getattr(error, "reason", error)))
