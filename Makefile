@@ -5,6 +5,8 @@ SHELL := /bin/sh
 ifeq ($(strip $(PATH)),)
 export PATH := /usr/local/bin:/usr/bin:/bin
 endif
+# Without compiled modules each process would compile torch and the rest anew.
+export PYTHONDONTWRITEBYTECODE :=
 PYTHON ?= python3
 ROOT ?= build/demo
 BIN := .venv/bin

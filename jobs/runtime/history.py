@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -42,6 +43,7 @@ class History:
         self._epochs: dict[str, int] = {}
         self._waiting: list[dict[str, Any]] = []
         self._order = 0
+        self._recording = threading.Lock()  # stages run two at a time
         self._to_empty: list[str] = []
         self._load()
 
@@ -55,36 +57,37 @@ class History:
 
     def record(self, done: Execution, tally: StageTally) -> None:
         """Note an execution; durable after `flush`."""
-        self._last[done.stage] = done
-        self._epochs[done.stage] = max(self.epoch(done.stage), done.epoch)
-        self._order += 1
-        self._waiting.append(
-            {
-                "id": _execution_id(self._tables.run_id, done.stage, self._order),
-                "parent_ids": [],
-                "reject_reason": None,
-                "run_id": self._tables.run_id,
-                "recipe": done.recipe,
-                "stage": done.stage,
-                "epoch": done.epoch,
-                "sequence": self._order,
-                "state": done.state,
-                "made_from": json.dumps(done.made_from, sort_keys=True),
-                "inputs": dict(done.inputs),
-                "output_version": done.output_version,
-                "rows_in": tally.rows_in,
-                "kept": tally.kept,
-                "rejected": tally.rejected,
-                "deferred": tally.deferred,
-                "rows_out": tally.out,
-                "reasons": dict(tally.reasons),
-                "calls": tally.calls,
-                "tokens_in": tally.tokens_in,
-                "tokens_out": tally.tokens_out,
-                "seconds": tally.seconds,
-                "detail": json.dumps(done.detail, sort_keys=True),
-            }
-        )
+        with self._recording:
+            self._last[done.stage] = done
+            self._epochs[done.stage] = max(self.epoch(done.stage), done.epoch)
+            self._order += 1
+            self._waiting.append(
+                {
+                    "id": _execution_id(self._tables.run_id, done.stage, self._order),
+                    "parent_ids": [],
+                    "reject_reason": None,
+                    "run_id": self._tables.run_id,
+                    "recipe": done.recipe,
+                    "stage": done.stage,
+                    "epoch": done.epoch,
+                    "sequence": self._order,
+                    "state": done.state,
+                    "made_from": json.dumps(done.made_from, sort_keys=True),
+                    "inputs": dict(done.inputs),
+                    "output_version": done.output_version,
+                    "rows_in": tally.rows_in,
+                    "kept": tally.kept,
+                    "rejected": tally.rejected,
+                    "deferred": tally.deferred,
+                    "rows_out": tally.out,
+                    "reasons": dict(tally.reasons),
+                    "calls": tally.calls,
+                    "tokens_in": tally.tokens_in,
+                    "tokens_out": tally.tokens_out,
+                    "seconds": tally.seconds,
+                    "detail": json.dumps(done.detail, sort_keys=True),
+                }
+            )
 
     def flush(self) -> None:
         """Append what was recorded since the last flush."""

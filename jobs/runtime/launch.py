@@ -19,6 +19,14 @@ from jobs.runtime.jars import jar_paths
 from jobs.runtime.java import SEARCH_PATH, find_java
 
 FLAGS = frozenset({"--help", "-h", "--verbose", "-v", "--version", "--supervise"})  # options without a value
+# Where executors share this machine, workers are forked from a process that has made the slow imports once. Elsewhere
+# that process starts before the code reaches it. Spark starts one for each environment: the variable is one that it
+# sets for some workers itself.
+DAEMON = "spark.python.daemon.module"
+WORKER_DAEMON = {
+    DAEMON: "udfs.worker_daemon",
+    "spark.executorEnv.SPARK_SIMPLIFIED_TRACEBACK": "1",
+}
 TERMINAL = "LONGLOOM_TERMINAL"  # columns of the terminal: spark-submit gives a job a pipe, never the terminal
 # Who names one of these brings the Delta jars too.
 OWN_JARS = frozenset(
@@ -70,6 +78,9 @@ def prepare(arguments: Sequence[str], environment: Mapping[str, str]) -> Launch:
         paths = [str(path) for path in jar_paths()]
         # `--jars` copies 80 MB per session to executors, which one JVM can spare itself.
         options += ["--driver-class-path", ":".join(paths)] if local else ["--jars", ",".join(paths)]
+    if local:
+        for key in sorted(WORKER_DAEMON.keys() - given.keys()):
+            options += ["--conf", f"{key}={WORKER_DAEMON[key]}"]
     return Launch(
         [str(home / "bin" / "spark-submit"), *options, *job],
         {
@@ -80,6 +91,8 @@ def prepare(arguments: Sequence[str], environment: Mapping[str, str]) -> Launch:
             "JAVA_HOME": str(java.home),
             "PYSPARK_PYTHON": sys.executable,
             "PYSPARK_DRIVER_PYTHON": sys.executable,
+            # Compiling torch and the rest anew takes every process ten seconds; the environment is this checkout's own.
+            "PYTHONDONTWRITEBYTECODE": "",
         },
     )
 

@@ -7,6 +7,7 @@ folded into `llm_calls` by segment, and everything downstream derives from that 
 from __future__ import annotations
 
 import posixpath
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,8 +39,9 @@ class Cost:
 class Fulfilled:
     """Replies by input id, the inputs that must wait, and what the calls cost."""
 
-    replies: DataFrame  # input_id, status ('ok' | 'lasting'), reason, text, call_id, teacher, model, prompt_sha
-    waiting: DataFrame  # input_id, reason
+    # input_id, variables, status ('ok' | 'lasting'), reason, text, call_id, teacher, model, prompt_sha
+    replies: DataFrame
+    waiting: DataFrame | None  # input_id, reason; None when nothing waits
     cost: Cost
 
 
@@ -51,6 +53,7 @@ class Ledger:
         self._settings = settings
         self._tokenizer = tokenizer
         self._spool = posixpath.join(tables.state, "_spool")
+        self._one_at_a_time = threading.Lock()  # folding drops the segments of every stage
 
     def fold(self) -> Cost:
         """Append spooled calls to `llm_calls`, then drop their segments; what they cost.
@@ -86,21 +89,27 @@ class Ledger:
     def fulfil(self, stage: str, task: str, inputs: DataFrame) -> Fulfilled:
         """Serve `inputs` (input_id, document, variables) from the ledger, sending only what it lacks.
 
-        Raises ServiceRefused when the service refuses us; what was answered until then is kept.
+        Stages that run beside each other take turns. Raises ServiceRefused when the service refuses us; what was
+        answered until then is kept.
         """
+        with self._one_at_a_time:
+            return self._fulfil(stage, task, inputs)
+
+    def _fulfil(self, stage: str, task: str, inputs: DataFrame) -> Fulfilled:
         session = inputs.sparkSession
         columns = inputs.select("input_id", "document", "variables")
         building: Any = build_requests(task, self._settings)
-        requests = columns.mapInArrow(building, REQUEST_DDL).persist()
+        requests = columns.mapInArrow(building, REQUEST_DDL)
         known = settled_frame(self._settled(requests, task, session))
         pending = known.where(F.col("status").isNull())
-        cost = Cost()
+        cost, waiting = Cost(), None
         if not pending.isEmpty():
             cost = self._send(stage, pending)
-            known = settled_frame(self._settled(requests, task, session))
-        requests.unpersist()
-        waiting = self._waiting(known, stage, session)
-        replies = known.where(F.col("status").isNotNull()).drop("messages", "variables", "known_text", "document")
+            sent = known.select(*[name for name in requests.columns if name != "messages"])
+            known = settled_frame(self._settled(sent, task, session))
+            if not known.where(F.col("status").isNull()).isEmpty():
+                waiting = self._waiting(known, stage, session)
+        replies = known.where(F.col("status").isNotNull()).drop("messages", "known_text", "document")
         return Fulfilled(replies, waiting, cost)
 
     def forget_failures(self, stage: str) -> None:
@@ -110,10 +119,7 @@ class Ledger:
     def _settled(self, requests: DataFrame, task: str, session: SparkSession) -> DataFrame:
         """Each request with what the ledger says: ok, lasting, or null where there is something to send."""
         calls = self._tables.read("llm_calls", session).where(F.col("status").isin("ok", "lasting"))
-        calls = calls.where(F.col("task") == task)
-        roots = _one_per_key(calls.where(F.col("parent_key").isNull()), "key", "root")
-        turns = _one_per_key(calls.where(F.col("parent_key").isNotNull()), "parent_key", "turn")
-        known = requests.join(roots, "key", "left").join(turns, "key", "left")
+        known = requests.join(_served(calls.where(F.col("task") == task)), "key", "left")
         judged = known.withColumn("settled", settled(task)("key", "root", "turn"))
         return judged.select(
             *requests.columns,
@@ -155,7 +161,12 @@ class Ledger:
         )
 
 
-def _one_per_key(calls: DataFrame, key: str, name: str) -> DataFrame:
-    """The served call of each key: an answer before a failure, ties to the smallest id."""
-    best = F.min_by(F.struct(*SERVED), F.struct(F.col("status") != "ok", F.col("id")))
-    return calls.groupBy(F.col(key).alias("key")).agg(best.alias(name))
+def _served(calls: DataFrame) -> DataFrame:
+    """[key, root, turn]: each request's served first call and correction turn.
+
+    An answer comes before a failure, ties go to the smallest id.
+    """
+    best = "min_by(struct({}), struct(status <> 'ok', id)) FILTER (WHERE parent_key IS {})"
+    call = ", ".join(SERVED)
+    root, turn = F.expr(best.format(call, "NULL")), F.expr(best.format(call, "NOT NULL"))
+    return calls.groupBy(F.coalesce("parent_key", "key").alias("key")).agg(root.alias("root"), turn.alias("turn"))

@@ -152,30 +152,25 @@ class Runner:
         """Run the stage over `driving`, write its outputs, return (input_id) of what was deferred."""
         session = driving.sparkSession if driving is not None else self.spark
         done = StageTally(stage.name)
-        held_frames: list[DataFrame] = []
-        rows, waits = self._outputs(stage, driving, session, done, wanted, held_frames)
+        rows, waits = self._outputs(stage, driving, session, done, wanted)
         outputs = rows if isinstance(rows, dict) else {stage.name: rows}
         added = {"run_id": self.tables.run_id, "recipe": identity(self.recipe(stage)), "batch": mark}
         # Checkpointed, not cached: short plans from here on, and nothing is computed again when a table it read grows.
         main = settled(self.tables.conform(outputs[stage.name], stage.name, added))
-        try:
-            held = main.where(F.col("reject_reason").startswith(DEFER))
-            ready = main.where(F.col("reject_reason").isNull() | ~F.col("reject_reason").startswith(DEFER))
-            count_batch(stage, main, driving, waits, done)
-            # A crash after a deferral leaves its row in two places: the open deferral and the batch to be replayed.
-            if stage.dedupe or stage.mode == "tops_up" or self.tables.exists("deferrals"):
-                ready = settled(self._unseen(stage.name, ready, session))
-                done.out = ready.count()  # now: once they are written, no row is unseen
-            self._gate(stage, ready)
-            waits = self._waits(held, waits)
-            if done.deferred:
-                self.history.defer(stage.name, waits, deferred_pass)
-            again = [row["input_id"] for row in waits.select("input_id").collect()] if deferred_pass else []
-            self._name_file_faults(ready)
-            self._write(stage, outputs, ready, added, once)
-        finally:
-            for frame in held_frames:
-                frame.unpersist()
+        held = main.where(F.col("reject_reason").startswith(DEFER))
+        ready = main.where(F.col("reject_reason").isNull() | ~F.col("reject_reason").startswith(DEFER))
+        count_batch(stage, main, driving, waits, done)
+        # A crash after a deferral leaves its row in two places: the open deferral and the batch to be replayed.
+        if stage.dedupe or stage.mode == "tops_up" or self.tables.exists("deferrals"):
+            ready = settled(self._unseen(stage.name, ready, session))
+            done.out = ready.count()  # now: once they are written, no row is unseen
+        self._gate(stage, ready)
+        waits = self._waits(held, waits)
+        if done.deferred:
+            self.history.defer(stage.name, waits, deferred_pass)
+        again = [row["input_id"] for row in waits.select("input_id").collect()] if deferred_pass else []
+        self._name_file_faults(ready)
+        self._write(stage, outputs, ready, added, once)
         tally.add(done)
         return session.createDataFrame([(i,) for i in again], "input_id string")
 
@@ -186,18 +181,15 @@ class Runner:
         session: SparkSession,
         done: StageTally,
         wanted: DataFrame | None,
-        held: list[DataFrame],
     ) -> tuple[Any, DataFrame | None]:
         """The stage's frames, and (input_id, reason) of inputs whose call must wait."""
         waiting = None
         arguments = self._arguments(stage, stage.function, session, driving, wanted)
         if stage.ask is not None:
-            asked = stage.ask(**self._arguments(stage, stage.ask, session, driving, wanted)).persist()
-            held.append(asked)
+            asked = stage.ask(**self._arguments(stage, stage.ask, session, driving, wanted))
             answer = self.ledger.fulfil(stage.name, str(stage.task), asked)
             add_cost(done, answer.cost)
-            arguments["replies"] = answer.replies.join(asked.select("input_id", "variables"), "input_id")
-            waiting = answer.waiting
+            arguments["replies"], waiting = answer.replies, answer.waiting
         made = stage.function(**arguments)
         if isinstance(made, Shared):
             made = made.finish(settled(made.base))
@@ -281,9 +273,9 @@ class Runner:
         def teach(task: str, inputs: DataFrame) -> DataFrame:
             answer = self.ledger.fulfil(stage.name, task, inputs)
             add_cost(cost, answer.cost)
-            waits = answer.waiting.select("reason").limit(1).collect()
-            if waits:
-                raise GateStop(f"{stage.name}: the teacher did not answer ({waits[0]['reason']}); run again to go on.")
+            if answer.waiting is not None:
+                (wait,) = answer.waiting.select("reason").limit(1).collect()
+                raise GateStop(f"{stage.name}: the teacher did not answer ({wait['reason']}); run again to go on.")
             return answer.replies
 
         return teach

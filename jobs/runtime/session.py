@@ -6,8 +6,10 @@ even `--master`); under plain Python (tests, notebooks) the same file is read.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import threading
 from collections.abc import Mapping
 
 from pyspark.sql import SparkSession
@@ -15,7 +17,7 @@ from pyspark.sql import SparkSession
 from jobs.runtime import checkout
 from jobs.runtime.jars import faults, jar_paths, read_lock
 from jobs.runtime.java import find_java
-from jobs.runtime.launch import defaults, is_local, jvm_options, read_confs
+from jobs.runtime.launch import DAEMON, WORKER_DAEMON, defaults, is_local, jvm_options, read_confs
 
 # Classes whose absence Spark mentions late or never, and who brings them.
 NEEDED = {"io.delta.sql.DeltaSparkSessionExtension": "Delta", "org.graphframes.GraphFramePythonAPI": "GraphFrames"}
@@ -30,7 +32,8 @@ def build_session(name: str, extra: Mapping[str, str] | None = None) -> SparkSes
     builder = SparkSession.builder.appName(name)
     if not launched_by_platform():
         confs = static_confs() | dict(extra or {})
-        confs = class_path(is_local(confs["spark.master"])) | confs
+        local = is_local(confs["spark.master"])
+        confs = class_path(local) | (WORKER_DAEMON if local else {}) | confs
         prepare_environment(confs["spark.master"])
         for key, value in confs.items():
             builder = builder.config(key, value)
@@ -71,6 +74,17 @@ def prepare_environment(master: str) -> None:
     for name, value in values.items():
         os.environ.setdefault(name, value)
     os.environ["SPARK_SUBMIT_OPTS"] = jvm_options(os.environ, archive=is_local(master))
+
+
+def warm_workers(session: SparkSession) -> None:
+    """Have the process that workers are forked from make its imports while other things start."""
+
+    def fork_one() -> None:
+        with contextlib.suppress(Exception):  # a run that ends before it has nothing to fork for
+            session.sparkContext.parallelize([0], 1).map(abs).count()
+
+    if session.conf.get(DAEMON, None) == WORKER_DAEMON[DAEMON]:
+        threading.Thread(target=fork_one, daemon=True).start()
 
 
 def require_classes(session: SparkSession) -> None:

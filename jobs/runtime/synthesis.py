@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import fsspec
 from pyspark.sql import SparkSession
@@ -23,6 +24,8 @@ from jobs.runtime.lock import RootLock
 from jobs.runtime.restart import require_recipes, restart, retry_rejected
 from jobs.runtime.rounds import ROUND, run_rounds
 from jobs.runtime.runner import Runner
+from jobs.runtime.schedule import Step, run_steps
+from jobs.runtime.session import warm_workers
 from jobs.runtime.settings import InputSettings, Settings
 from jobs.runtime.sources import find_inputs, register
 from jobs.runtime.stage import Stage
@@ -64,6 +67,7 @@ class Synthesis:
         """Run to the end and return the exit status (design: 0, 2, 4, 5, 6; 1 is a bug)."""
         self._require_names()
         preload()
+        warm_workers(self._spark)
         started = time.monotonic()
         tables = Tables(self._spark, self._settings.storage)
         self._require_root(tables.state)
@@ -144,18 +148,25 @@ class Synthesis:
 
     def _pass(self, runner: Runner, lineage: Lineage, stop: Stop) -> None:
         register(runner.tables, find_inputs(self._inputs(runner.tables.state)), runner.summary)
+        run_steps(list(self._steps(runner, lineage)), stop.check)
+
+    def _steps(self, runner: Runner, lineage: Lineage) -> Iterator[Step]:
+        """The chosen stages; those of a round are one step, whichever of them was chosen."""
         by_name = {stage.name: stage for stage in self._stages}
-        rounds_done = False
-        for stage in self._chosen():
-            stop.check()
-            if stage.name in ROUND:
-                if not rounds_done:  # whichever of the four was asked for, they only run together
-                    run_rounds(runner, by_name)
-                rounds_done = True
-            elif stage.name == "document_labels":
-                self._label(runner, stage)
-            elif runner.run(stage).state == "done" and stage.name == "classifier":
-                self._register(runner, lineage)
+        chosen = self._chosen()
+        for stage in chosen:
+            if stage.name not in ROUND:
+                run = partial(self._run_stage, runner, lineage, stage)
+                yield Step(frozenset(stage.tables), frozenset((stage.name, *stage.also)), run)
+            elif stage is next(one for one in chosen if one.name in ROUND):
+                reads = {table for name in ROUND for table in by_name[name].tables} - set(ROUND)
+                yield Step(frozenset(reads), frozenset(ROUND), partial(run_rounds, runner, by_name))
+
+    def _run_stage(self, runner: Runner, lineage: Lineage, stage: Stage) -> None:
+        if stage.name == "document_labels":
+            self._label(runner, stage)
+        elif runner.run(stage).state == "done" and stage.name == "classifier":
+            self._register(runner, lineage)
 
     def _label(self, runner: Runner, stage: Stage) -> None:
         """Ask for labels only while there is a classifier to train."""

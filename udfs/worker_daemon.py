@@ -1,0 +1,55 @@
+"""The process that Spark forks Python workers from, with the slow imports done once, before the first fork.
+
+A worker that imports torch and scikit-learn for itself is ready after ten seconds of a core, and Spark ends idle
+workers after a minute: a run of many short stages would pay that again and again. Forked from here it starts with
+everything in shared memory. Named by `spark.python.daemon.module` in the one-machine profile; it knows nothing of
+what the workers will run.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import importlib.machinery
+import os
+import sys
+
+ZIPPED = ("pyspark.zip", "-src.zip")  # what Spark puts on the path of every worker, its own pyspark and py4j
+PRELOADED = ("pandas", "pyarrow.compute", "pyspark.worker", "torch", "sklearn.ensemble", "skops.io", "numba")
+
+
+def preload() -> None:
+    """Import what there is of PRELOADED. Nothing may start a thread or touch a GPU: neither survives a fork."""
+    for name in PRELOADED:
+        try:
+            importlib.import_module(name)
+        except ImportError:  # an install without models: the worker that needs one says so itself
+            continue
+    gc.collect()
+    gc.freeze()  # workers collect garbage after every task; what was imported is none
+
+
+def prefer_installed() -> None:
+    """Take pyspark from where it is installed: a worker reads the directory of each zip on its path anew in every task,
+    and compiles what it imports from one. Nothing changes where pyspark lies in the zip alone."""
+    here = [path for path in sys.path if not path.endswith(ZIPPED)]
+    if importlib.machinery.PathFinder.find_spec("pyspark", here) is not None:
+        sys.path[:] = here
+        for path in [path for path in sys.path_importer_cache if path.endswith(ZIPPED)]:
+            del sys.path_importer_cache[path]
+
+
+def main() -> None:
+    """Preload, then serve as pyspark's own daemon; Spark reads its port from stdout, so nobody else may write there."""
+    told = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    prefer_installed()
+    preload()
+    os.dup2(told, sys.stdout.fileno())
+    os.close(told)
+    daemon = importlib.import_module("pyspark.daemon")
+    daemon.manager()
+
+
+if __name__ == "__main__":
+    main()
