@@ -28,6 +28,7 @@ GRAPH = (
 BEHIND_WALKS = ("walks", "instructions", "pairings", "samples", "training_set")
 NO_TARGETS = "targets={single: 0, multi: 0}"
 NO_DUPLICATE_RULE = "filter.near_duplicates=false"
+MERGING = "canonical.similarity=0.7"  # so few values would hardly merge otherwise
 
 
 @pytest.mark.timeout(1200)
@@ -123,7 +124,7 @@ def calls(summary: dict[str, Any]) -> dict[str, int]:
 def base(spark: SparkSession, files: Files, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first files, types and classifier fitted on them, no sample asked for yet."""
     root = tmp_path_factory.mktemp("base") / "root"
-    run(spark, root, [*files.told([0], [0]), NO_TARGETS, NO_DUPLICATE_RULE])
+    run(spark, root, [*files.told([0], [0]), NO_TARGETS, NO_DUPLICATE_RULE, MERGING])
     return root
 
 
@@ -132,7 +133,7 @@ def at_once(spark: SparkSession, files: Files, base: Path) -> Path:
     """All that is left in one run, with the targets."""
     root = base.with_name("at-once")
     shutil.copytree(base, root)
-    run(spark, root, [*files.all(), NO_DUPLICATE_RULE])
+    run(spark, root, [*files.all(), NO_DUPLICATE_RULE, MERGING])
     return root
 
 
@@ -155,8 +156,8 @@ def test_any_split_gives_the_tables_of_one_run(
     talk, texts = [0], [0]
     for more_talk, more_texts in ORDERS[order]:
         talk, texts = [*talk, *more_talk], [*texts, *more_texts]
-        run(spark, root, [*files.told(talk, texts), NO_TARGETS, NO_DUPLICATE_RULE])
-    run(spark, root, [*files.all(), NO_DUPLICATE_RULE])
+        run(spark, root, [*files.told(talk, texts), NO_TARGETS, NO_DUPLICATE_RULE, MERGING])
+    run(spark, root, [*files.all(), NO_DUPLICATE_RULE, MERGING])
     assert_same_tables(tables_at(spark, at_once), tables_at(spark, root))
     merged = tables_at(spark, root).read("canonical_values").where("canonical <> value")
     assert not merged.isEmpty(), "no two values count as the same: the test would prove less than it says"
@@ -171,7 +172,7 @@ def test_a_canonical_value_is_settled_when_a_value_first_arrives(
     shutil.copytree(base, root)
     for talk in ([0, 3], [0, 3, 1], [0, 3, 1, 2]):
         settled = content(tables_at(spark, root), "canonical_values")
-        run(spark, root, [*files.told(talk, [0]), NO_TARGETS, NO_DUPLICATE_RULE], until="edges")
+        run(spark, root, [*files.told(talk, [0]), NO_TARGETS, NO_DUPLICATE_RULE, MERGING], until="edges")
         now = content(tables_at(spark, root), "canonical_values")
         assert settled.items() <= now.items()
     ours, theirs = tables_at(spark, root), tables_at(spark, at_once)
