@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from jobs.runtime.settings import load_settings
 from jobs.runtime.synthesis import Choices, Synthesis
 from jobs.runtime.tables import Tables
 from jobs.stages import STAGES
+from tests.equality import content
 from tests.fake_server.client import FakeServer
 from tests.small_corpus import fitting, small_corpus, synthesize
 
@@ -86,11 +89,11 @@ def test_evidence_lies_in_the_documents(spark: SparkSession, finished: tuple[Pat
 
 
 def test_graph_counts_equal_plain_python(spark: SparkSession, finished: tuple[Path, dict[str, Any]]) -> None:
-    """Nodes and edges against counters over the stored seed paths."""
-    from collections import Counter
-    from itertools import combinations
+    require_counts(tables_of(spark, finished[0]))
 
-    tables = tables_of(spark, finished[0])
+
+def require_counts(tables: Tables) -> None:
+    """Nodes and edges, summed over batches, against counters over the stored seed paths."""
     nodes: Counter[str] = Counter()
     edges: Counter[frozenset[str]] = Counter()
     for row in tables.kept("seed_paths").collect():
@@ -192,7 +195,7 @@ def test_more_input_is_added_and_the_old_rows_stay(
 ) -> None:
     root, _ = finished
     tables = tables_of(spark, root)
-    old = {row["id"] for row in tables.read("meta_records").collect()}
+    old = {name: content(tables, name) for name in ("meta_records", "canonical_values", "seed_paths")}
     (corpus / "later.parquet").rename(corpus / "conversations-2.parquet")
     status, summary = synthesize(spark, root, fitting(corpus), until="edges")
     assert status == 0
@@ -201,8 +204,11 @@ def test_more_input_is_added_and_the_old_rows_stay(
     assert 0 < stages["meta_records"]["calls"] <= 8
     assert stages["document_types"]["calls"] == 0, "the types are frozen"
     tables = tables_of(spark, root)
-    now = {row["id"] for row in tables.read("meta_records").collect()}
-    assert old < now
+    for name, rows in old.items():
+        now = content(tables, name)
+        assert len(now) > len(rows), name
+        assert {key: now[key] for key in rows} == rows, f"old rows of {name} changed"
+    require_counts(tables)
     held = tables.read("nodes").select("batch").distinct().count()
     assert held == 2, "counts of the new batch stand beside the old ones"
 
