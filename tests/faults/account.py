@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +19,8 @@ from jobs.runtime.tables import Tables
 ITS_OWN = frozenset({"run_id", "batch", "call_id", "nodes_version", "edges_version"})
 ACCOUNTS = frozenset({"stage_runs", "deferrals", "llm_calls"})  # of what was done, not of what came of it
 COUNTS = {"nodes": ["node"], "edges": ["source", "target"]}  # sums over batches
+# A run that ends for a reason of the world ends with a sentence.
+TRACES = re.compile(r"Traceback|^\s+at [\w.$]+\(|\bERROR\b", re.MULTILINE)
 DURABLE_S = 1.0  # from a reply's last byte to its line on the disk, on a machine that is busy
 
 
