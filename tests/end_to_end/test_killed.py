@@ -58,4 +58,4 @@ def test_a_worker_killed_a_run_stopped_and_two_runs_killed(spark: SparkSession, 
         assert synthesize(spark, root, given, server.base_url) == 0
         assert len(server.requests()) == sent, "all was answered before"
         require_asked_once(server.requests(), kills)
-    require_equal(spark, tmp_path / "quiet", root)
+    require_equal(spark, tmp_path / "quiet", root, LAST)

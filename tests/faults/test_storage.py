@@ -81,7 +81,7 @@ def test_a_full_disk(spark: SparkSession, given: list[str], quiet: Path, disk: D
     assert disk.mount("remount,size=500m")
     with Job(root, given, "--until", LAST, log=log) as job:
         assert job.end() == 0, job.said
-    require_equal(spark, quiet, root)
+    require_equal(spark, quiet, root, LAST)
 
 
 def test_a_read_only_root(given: list[str], disk: Disk) -> None:
