@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import fsspec
 from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
 
 from jobs.runtime.errors import LongloomError, ServiceRefused, SettingsFault
 from jobs.runtime.health import OTHER_ROOT, unwritable
@@ -154,7 +153,7 @@ class Synthesis:
                 rounds_done = True
             elif stage.name == "document_labels":
                 self._label(runner, stage)
-            elif runner.run(stage).state == "done" and stage.name == "classifier":
+            elif runner.run(stage).state in ("done", "frozen") and stage.name == "classifier":
                 self._register(runner, lineage)
 
     def _label(self, runner: Runner, stage: Stage) -> None:
@@ -169,9 +168,8 @@ class Synthesis:
             runner.run(stage, self._spark.createDataFrame([(wanted,)], "count bigint"))
 
     def _register(self, runner: Runner, lineage: Lineage) -> None:
-        """Register a classifier fitted in this run, and say how good it is."""
-        mine = runner.tables.read("classifier").where(F.col("run_id") == runner.tables.run_id).collect()
-        for row in mine:
+        """Register the classifier if it is not, for a run that died may not have come so far; say how good it is."""
+        for row in runner.tables.read("classifier").collect():
             figures = {key: row[key] for key in ("version", "accuracy", "interval_low", "interval_high", "n_held_out")}
             registered = lineage.register_classifier(bytes(row["model"]), figures, "longloom-document-types")
             say(
