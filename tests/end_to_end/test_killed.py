@@ -41,7 +41,7 @@ def test_a_worker_killed_a_run_stopped_and_two_runs_killed(spark: SparkSession, 
 
         with Job(root, asking, "--until", LAST) as job:
             assert job.wait_for(lambda: answered(1)), job.said
-            assert job.kill_one("pyspark.daemon", min)
+            assert job.kill_one("pyspark.worker", min)
             kills.append(time.monotonic())
             assert job.wait_for(lambda: answered(3)), job.said
             kills.append(time.monotonic())
