@@ -33,6 +33,7 @@ from udfs.llm.probe import probe
 from udfs.llm.teacher import ErrorKind
 from udfs.models.errors import ModelUnavailable
 from udfs.models.files import embedder_identity
+from udfs.readers import InputFile
 from udfs.tokens import TokenizerUnavailable, tokenizer_identity
 
 
@@ -61,21 +62,27 @@ class Synthesis:
 
     def run(self) -> int:
         """Run to the end and return the exit status (design: 0, 2, 4, 5, 6; 1 is a bug)."""
-        self._require_names()
-        preload()
+        with Stop(self._spark.sparkContext) as stop:
+            self._require_names()
+            preload()
+            tables = Tables(self._spark, self._settings.storage)
+            self._require_root(tables.state)
+            self._require_models()
+            self._require_teacher()
+            files = find_inputs(self._inputs(tables.state))
+            stop.check()
+            if not self._choices.dry_run:
+                return self._run(stop, tables, files)
+        for file in files:
+            say(f"{file.kind:<14} {file.format:<24} {file.size:>12,} bytes  {file.path}")
+        return 0
+
+    def _run(self, stop: Stop, tables: Tables, files: list[InputFile]) -> int:
+        """The run itself, with the root in its hands."""
         started = time.monotonic()
-        tables = Tables(self._spark, self._settings.storage)
-        self._require_root(tables.state)
-        self._require_models()
-        self._require_teacher()
-        files = find_inputs(self._inputs(tables.state))
-        if self._choices.dry_run:
-            for file in files:
-                say(f"{file.kind:<14} {file.format:<24} {file.size:>12,} bytes  {file.path}")
-            return 0
         summary = Summary()
         starts = (*self._choices.recompute, *self._choices.refit)
-        with Stop(self._spark.sparkContext) as stop, RootLock(tables.state, stop.request) as lock:
+        with RootLock(tables.state, stop.request) as lock:
             tables.fence = lock.require
             history = History(tables)
             require_recipes(self._stages, self._settings, tables, history, starts)

@@ -28,6 +28,7 @@ def synthesize(spark: SparkSession, root: Path, given: list[str], base_url: str)
 
 @pytest.mark.spark
 @pytest.mark.end_to_end
+@pytest.mark.timeout(1800)
 def test_a_worker_killed_a_run_stopped_and_two_runs_killed(spark: SparkSession, tmp_path: Path) -> None:
     given, root = write_corpus(tmp_path), tmp_path / "root"
     with FakeServer(key=os.environ["FAKE_KEY"]) as server:

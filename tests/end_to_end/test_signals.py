@@ -47,6 +47,18 @@ def test_a_run_in_the_middle_of_its_calls(tmp_path: Path, how: str) -> None:
 
 
 @pytest.mark.faults
+@pytest.mark.parametrize("seconds", [0.5, 2.0, 4.0, 6.0, 9.0])
+def test_a_run_that_has_hardly_begun(tmp_path: Path, seconds: float) -> None:
+    """The launcher, the JVM, the session, the first look at the inputs."""
+    with Job(tmp_path / "root", write_corpus(tmp_path), *UNTIL) as job:
+        time.sleep(seconds)
+        job.signal(signal.SIGTERM)
+        assert job.end() == 143, job.said
+    assert not TRACES.search(job.said), job.said
+    assert not (tmp_path / "root" / "_lock").exists()
+
+
+@pytest.mark.faults
 @pytest.mark.parametrize("at", ["in a pass", "between two passes"])
 def test_a_continuous_run(tmp_path: Path, at: str) -> None:
     given = write_corpus(tmp_path)
