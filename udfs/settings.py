@@ -55,11 +55,12 @@ class MinhashSettings(Section):
 
 
 class MetaSettings(Section):
-    """How much of a text the teacher is shown when it describes or labels it (characters)."""
+    """How much of a text the teacher is shown when it describes or labels it (characters), and how much it may say."""
 
     user_chars: Positive = 24_000
     assistant_chars: Positive = 8_000
     label_chars: Positive = 12_000
+    max_values: Positive = 256  # over all fields of one reply; a longer one ran away and would link all to all
 
 
 class EmbedderSettings(Section):

@@ -73,10 +73,13 @@ class Lineage:
             self._failure = error
 
     def register_classifier(self, model: bytes, figures: Mapping[str, Any], name: str) -> str:
-        """Log the forest (skops bytes, no pickle) and register it; returns its model version."""
+        """Log the forest (skops bytes, no pickle) and register it, once; returns its model version."""
         import mlflow.exceptions
 
         folder = f"classifier/{hashlib.sha256(model).hexdigest()[:16]}"
+        for known in self._client.search_model_versions(f"name='{name}'"):
+            if known.source.endswith(f"/{folder}"):
+                return str(known.version)
         self._log_bytes(model, folder, "forest.skops")
         self._log_bytes(json.dumps(figures, indent=2, sort_keys=True).encode(), folder, "figures.json")
         try:

@@ -123,7 +123,7 @@ class Runner:
         try:
             rows = settled(stage.function(**arguments))
         except TooFewRows as error:
-            raise GateStop(f"{stage.name}: {error}. Run again with more input, or change the setting.") from error
+            raise GateStop(f"{stage.name}: {error}; then run again.") from error
         tally.rows_in = tally.kept = arguments[str(stage.driving)].count()
         self._write_whole(stage, rows, tally)
 

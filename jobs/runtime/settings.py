@@ -28,6 +28,9 @@ from udfs.settings import (
     TypeSettings,
 )
 
+# Bytes that are no text and dates that are none raise ValueError; brackets without end, RecursionError.
+NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+
 
 class InputSettings(Section):
     """Globs, files or folders. Both lists empty: the embedded demonstration corpus is built."""
@@ -115,10 +118,11 @@ def _read_config(config: str | None, faults: list[str]) -> dict[str, Any]:
     try:
         with fsspec.open(config, "r", encoding="utf-8") as stream:  # clusters name files on object stores
             values = yaml.safe_load(stream)
-    except OSError:
-        faults.append(f"--config {config}: no such file; see infra/conf/*.yaml for complete examples")
+    except OSError as error:
+        why = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror or error})"
+        faults.append(f"--config {config}: {why}; see infra/conf/*.yaml for complete examples")
         return {}
-    except yaml.YAMLError as error:
+    except NOT_YAML as error:
         faults.append(f"--config {config}: not YAML ({' '.join(str(error).split())})")
         return {}
     if values is None:
@@ -137,7 +141,7 @@ def _apply(values: dict[str, Any], override: str, faults: list[str]) -> None:
         return
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except NOT_YAML:
         value = text
     node = values
     for part in parts[:-1]:

@@ -13,7 +13,6 @@ from functools import partial
 
 import fsspec
 from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
 
 from jobs.runtime.errors import LongloomError, ServiceRefused, SettingsFault
 from jobs.runtime.health import OTHER_ROOT, unwritable
@@ -37,6 +36,7 @@ from udfs.llm.probe import probe
 from udfs.llm.teacher import ErrorKind
 from udfs.models.errors import ModelUnavailable
 from udfs.models.files import embedder_identity
+from udfs.readers import InputFile
 from udfs.tokens import TokenizerUnavailable, tokenizer_identity
 
 
@@ -65,22 +65,28 @@ class Synthesis:
 
     def run(self) -> int:
         """Run to the end and return the exit status (design: 0, 2, 4, 5, 6; 1 is a bug)."""
-        self._require_names()
-        preload()
-        warm_workers(self._spark)
+        with Stop(self._spark.sparkContext) as stop:
+            self._require_names()
+            preload()
+            warm_workers(self._spark)
+            tables = Tables(self._spark, self._settings.storage)
+            self._require_root(tables.state)
+            self._require_models()
+            self._require_teacher()
+            files = find_inputs(self._inputs(tables.state))
+            stop.check()
+            if not self._choices.dry_run:
+                return self._run(stop, tables, files)
+        for file in files:
+            say(f"{file.kind:<14} {file.format:<24} {file.size:>12,} bytes  {file.path}")
+        return 0
+
+    def _run(self, stop: Stop, tables: Tables, files: list[InputFile]) -> int:
+        """The run itself, with the root in its hands."""
         started = time.monotonic()
-        tables = Tables(self._spark, self._settings.storage)
-        self._require_root(tables.state)
-        self._require_models()
-        self._require_teacher()
-        files = find_inputs(self._inputs(tables.state))
-        if self._choices.dry_run:
-            for file in files:
-                say(f"{file.kind:<14} {file.format:<24} {file.size:>12,} bytes  {file.path}")
-            return 0
         summary = Summary()
         starts = (*self._choices.recompute, *self._choices.refit)
-        with Stop(self._spark.sparkContext) as stop, RootLock(tables.state, stop.request) as lock:
+        with RootLock(tables.state, stop.request) as lock:
             tables.fence = lock.require
             history = History(tables)
             require_recipes(self._stages, self._settings, tables, history, starts)
@@ -165,7 +171,7 @@ class Synthesis:
     def _run_stage(self, runner: Runner, lineage: Lineage, stage: Stage) -> None:
         if stage.name == "document_labels":
             self._label(runner, stage)
-        elif runner.run(stage).state == "done" and stage.name == "classifier":
+        elif runner.run(stage).state in ("done", "frozen") and stage.name == "classifier":
             self._register(runner, lineage)
 
     def _label(self, runner: Runner, stage: Stage) -> None:
@@ -180,9 +186,8 @@ class Synthesis:
             runner.run(stage, self._spark.createDataFrame([(wanted,)], "count bigint"))
 
     def _register(self, runner: Runner, lineage: Lineage) -> None:
-        """Register a classifier fitted in this run, and say how good it is."""
-        mine = runner.tables.read("classifier").where(F.col("run_id") == runner.tables.run_id).collect()
-        for row in mine:
+        """Register the classifier if it is not, for a run that died may not have come so far; say how good it is."""
+        for row in runner.tables.read("classifier").collect():
             figures = {key: row[key] for key in ("version", "accuracy", "interval_low", "interval_high", "n_held_out")}
             registered = lineage.register_classifier(bytes(row["model"]), figures, "longloom-document-types")
             say(

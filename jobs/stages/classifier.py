@@ -8,15 +8,19 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.runtime.stage import stage
+from jobs.runtime.stage import Fitted, stage
 from sql import row_id
 from udfs.models.forest import train_forest
 from udfs.settings import ClassifierSettings
 
 
-@stage(fits="document_labels")
+@stage(fits="document_labels", revision=2)
 def classifier(
-    document_labels: DataFrame, document_features: DataFrame, *, classifier: ClassifierSettings
+    document_labels: DataFrame,
+    document_features: DataFrame,
+    document_types: Fitted,
+    *,
+    classifier: ClassifierSettings,
 ) -> DataFrame:
     """One row: the forest in skops form and its figures. Raises TooFewRows for too few documents or labels."""
     vectors = document_features.select("document", "vector")
@@ -26,6 +30,7 @@ def classifier(
         np.asarray([row["vector"] for row in rows], dtype=np.float32),
         [row["label"] for row in rows],
         classifier,
+        least_classes=min(2, len(document_types)),  # of one type there is nothing to tell apart
     )
     version = hashlib.sha256(fit.model).hexdigest()[:16]
     table = [(r["label"], r["precision"], r["recall"], int(r["support"])) for r in fit.per_class]

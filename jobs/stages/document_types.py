@@ -16,6 +16,7 @@ from sql import row_id
 from udfs.llm.parse import parse_reply
 from udfs.models.clusters import Clusters, fit_clusters
 from udfs.models.embedder import embed, embedder_identity
+from udfs.models.errors import TooFewRows
 from udfs.settings import EmbedderSettings, TypeSettings
 
 
@@ -23,9 +24,12 @@ from udfs.settings import EmbedderSettings, TypeSettings
 def document_types(
     meta_records: DataFrame, *, types: TypeSettings, embedder: EmbedderSettings, teach: Teach, epoch: int
 ) -> DataFrame:
-    """One row per type, largest first. Raises TooFewRows when there are fewer distinct types than k."""
+    """One row per type, largest first. Raises TooFewRows for fewer conversations or distinct types than k."""
     free_form = meta_records.select("id", F.trim(F.lower(F.col("document_type")[0])).alias("text"))
     sample = free_form.orderBy(F.sha2(F.concat_ws(":", F.lit(types.seed), "id"), 256)).limit(types.max_fit_rows)
+    found = sample.count()
+    if found < types.k:
+        raise TooFewRows(found, types.k, "long conversations", "add conversations, or ask for less with types.k")
     rows = sorted(sample.withColumn("vector", embed(embedder, False)("text")).collect(), key=lambda row: row["id"])
     vectors = np.asarray([row["vector"] for row in rows], dtype=np.float32)
     clusters = fit_clusters([row["id"] for row in rows], vectors, types.k, types.seed)
@@ -33,14 +37,14 @@ def document_types(
     named = _names(meta_records, examples, teach)
     identity = embedder_identity(embedder)
     total = len(rows)
-    found = []
+    fitted = []
     for index, (label, teacher, model) in enumerate(named):
         size = int((np.asarray(clusters.labels) == index).sum())
         centroid = [float(x) for x in clusters.centroids[index]]
         values = (epoch + 1, index, label, centroid, size, size / total, examples[index], identity, teacher, model)
-        found.append(values)
+        fitted.append(values)
     frame = meta_records.sparkSession.createDataFrame(
-        found,
+        fitted,
         "version int, type_index int, label string, centroid array<float>, size bigint, share double, "
         "examples array<string>, embedder string, teacher string, model string",
     )

@@ -26,11 +26,12 @@ def ask(long_conversations: DataFrame, conversations: DataFrame, *, meta: MetaSe
     )
 
 
-def read(long_conversations: DataFrame, replies: DataFrame) -> DataFrame:
-    """The fields of each reply; a reply that stays unreadable rejects the conversation."""
+def read(long_conversations: DataFrame, replies: DataFrame, *, meta: MetaSettings) -> DataFrame:
+    """The fields of each reply; one that stays unreadable, or that ran away, rejects the conversation."""
     told = replies.withColumn("meta", reply_reader(TASK)("text"))
     single = ("document_type", "simplified_instruction")
     fields = {name: F.col(f"meta.value.{name}") for name in GRAPH_FIELDS}
+    ran_away = F.size(F.concat(*fields.values())) > meta.max_values
     fields |= {name: F.array_compact(F.array(f"meta.value.{name}")) for name in single}
     return (
         long_conversations.select(F.col("id").alias("input_id"), "conversation")
@@ -38,7 +39,7 @@ def read(long_conversations: DataFrame, replies: DataFrame) -> DataFrame:
         .select(
             sql.derived_id("meta_records", F.array("input_id")).alias("id"),
             F.array("input_id").alias("parent_ids"),
-            F.col("reason").alias("reject_reason"),
+            F.coalesce("reason", F.when(ran_away, F.lit("too_many_values"))).alias("reject_reason"),
             "conversation",
             *[column.alias(name) for name, column in fields.items()],
             "call_id",
@@ -56,4 +57,4 @@ def clipped(name: str, most: int) -> Column:
     return F.when(F.length(name) <= most, F.col(name)).otherwise(cut)
 
 
-meta_records = llm_stage("meta_records", task=TASK, streams="long_conversations", ask=ask, read=read)
+meta_records = llm_stage("meta_records", task=TASK, streams="long_conversations", ask=ask, read=read, revision=2)

@@ -30,10 +30,10 @@ class Job:
         *choices: str,
         master: str = "local[2,4]",
         entry: Path = MAIN_JOB,
+        log: Path | None = None,
         **environment: str,
     ) -> None:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        self._said = root.parent / f"{root.name}.{time.monotonic_ns()}.log"
+        self._said = log or root.parent / f"{root.name}.{time.monotonic_ns()}.log"
         command = [str(SUBMIT), "--master", master, "--conf", "spark.executor.memory=1g", str(entry)]
         command += ["--root", str(root), *choices]
         for override in given:

@@ -88,7 +88,7 @@ def test_the_driver_dies_between_writes_that_belong_together(
 @pytest.mark.parametrize(
     ("words", "master", "count"),
     [
-        ("pyspark.daemon", "local[2,4]", WORKER_KILLS),
+        ("pyspark.worker", "local[2,4]", WORKER_KILLS),
         ("CoarseGrainedExecutorBackend", "local-cluster[2,1,1024]", EXECUTOR_KILLS),
     ],
 )

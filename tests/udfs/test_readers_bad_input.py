@@ -229,6 +229,22 @@ def test_a_rewritten_file_is_not_mixed_with_the_listed_one(tmp_path: Path) -> No
     assert reasons(read(path, **listed)) == ["file:missing"]
 
 
+@pytest.mark.parametrize("change", ["rewritten", "removed"])
+def test_a_file_that_changes_while_it_is_read_is_named(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "docs.jsonl"
+    path.write_bytes(b"\n".join([GOOD] * 3))
+    status = path.stat()
+    listed = {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "content_hash": hash_file(str(path))}
+    found = read_file(SourceFile("file-1", str(path), "jsonl", **listed), "documents")
+    assert next(found).get("reject_reason") is None
+    if change == "removed":
+        path.unlink()
+    else:
+        path.write_bytes(b'{"text": "another document altogether"}\n')
+    rest = [row.get("reject_reason") for row in found]
+    assert rest == [None, None, "file:missing" if change == "removed" else "file:changed"]
+
+
 def test_quarantined_rows_have_identities_of_their_own(tmp_path: Path) -> None:
     path = tmp_path / "docs.jsonl"
     path.write_bytes(b"same\nsame\nsame\n")

@@ -121,6 +121,30 @@ def test_any_records_are_accounted_for(tmp_path: Path, records: list[Any], kind:
         assert good == bool(row.get("text") or row.get("turns"))
 
 
+@pytest.mark.faults
+def test_ten_thousand_records_that_hypothesis_made_in_one_go(tmp_path: Path) -> None:
+    """Collected example by example, then read as one file of each kind."""
+    made: list[bytes] = []
+
+    @settings(max_examples=2_500, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(json_like | st.binary(max_size=40), min_size=4, max_size=8))
+    def collect(records: list[Any]) -> None:
+        made.extend(encoded(record).replace(b"\n", b" ") for record in records)
+
+    collect()
+    lines = [line for line in made if line.removeprefix(b"\xef\xbb\xbf").strip()]
+    assert len(lines) >= 10_000
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
+    for kind in ("documents", "conversations"):
+        table = pa.Table.from_batches(run(kind, [("f", tmp_path / "a.jsonl", "jsonl")], 1))
+        table.validate(full=True)
+        rows = table.to_pylist()
+        assert [row["position"] for row in rows] == list(range(len(lines)))
+        for row in rows:
+            good = row["reject_reason"] is None
+            assert good == bool(row.get("text") or row.get("turns"))
+
+
 def encoded(record: Any) -> bytes:
     return record if isinstance(record, bytes) else json.dumps(record).encode()
 

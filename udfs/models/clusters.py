@@ -60,7 +60,7 @@ def fit_clusters(ids: Sequence[str], vectors: np.ndarray, k: int, seed: int) -> 
     used = order[vectors[order].any(axis=1)] if len(order) else order
     distinct = len(np.unique(vectors[used], axis=0)) if len(used) else 0
     if distinct < k:
-        raise TooFewRows(distinct, k, "distinct vectors")
+        raise TooFewRows(distinct, k, "distinct vectors", "add other input, or ask for a smaller k")
     with threadpool_limits(limits=1):
         fit = KMeans(n_clusters=k, n_init=N_INIT, random_state=seed, algorithm="lloyd").fit(vectors[used])
     centroids = _unit(fit.cluster_centers_)

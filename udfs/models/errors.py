@@ -22,17 +22,14 @@ class ModelUnavailable(RuntimeError):
 
 
 class TooFewRows(ValueError):
-    """A fit has less to learn from than it needs: `found` of `what` where `wanted` are the least."""
+    """A fit has less to learn from than it needs: `found` of `what` where `wanted` are the least; how to mend it."""
 
-    def __init__(self, found: int, wanted: int, what: str = "distinct rows") -> None:
-        super().__init__(found, wanted, what)
-        self.found, self.wanted, self.what = found, wanted, what
+    def __init__(self, found: int, wanted: int, what: str, remedy: str) -> None:
+        super().__init__(found, wanted, what, remedy)
+        self.found, self.wanted, self.what, self.remedy = found, wanted, what, remedy
 
     def __str__(self) -> str:
-        return (
-            f"the fit found {self.found} {self.what} and needs at least {self.wanted}: "
-            "add input or ask for less (a smaller k, fewer types)"
-        )
+        return f"the fit found {self.found} {self.what} and needs at least {self.wanted}: {self.remedy}"
 
 
 class UntrustedModel(ValueError):

