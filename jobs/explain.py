@@ -13,6 +13,7 @@ from typing import Any
 
 from jobs.runtime.ancestry import Found, ancestors, call_of, descendants, find, written_by
 from jobs.runtime.errors import LongloomError, SettingsFault
+from jobs.runtime.layout import require_layout
 from jobs.runtime.session import build_session
 from jobs.runtime.settings import load_settings
 from jobs.runtime.tables import Tables
@@ -32,7 +33,9 @@ def main(arguments: Sequence[str]) -> int:
         settings = load_settings(None, [], given.root)
         spark = build_session("longloom explain")
         try:
-            told = explain(Tables(spark, settings.storage), given.id)
+            tables = Tables(spark, settings.storage)
+            require_layout(tables)
+            told = explain(tables, given.id)
         finally:
             spark.stop()
     except LongloomError as error:

@@ -40,6 +40,7 @@ class History:
         self._tables = tables
         self._last: dict[str, Execution] = {}
         self._epochs: dict[str, int] = {}
+        self._sequence: dict[str, int] = {}  # of each stage's newest row
         self._waiting: list[dict[str, Any]] = []
         self._order = 0
         self._to_empty: list[str] = []
@@ -53,11 +54,20 @@ class History:
     def epoch(self, stage: str) -> int:
         return self._epochs.get(stage, 0)
 
+    def stages(self) -> list[str]:
+        """Everything that was ever executed on the root, by name."""
+        return sorted(self._last)
+
+    def older(self, stage: str, other: str) -> bool:
+        """Whether `other` was executed after the newest execution of `stage`."""
+        return self._sequence.get(other, 0) > self._sequence.get(stage, 0)
+
     def record(self, done: Execution, tally: StageTally) -> None:
         """Note an execution; durable after `flush`."""
         self._last[done.stage] = done
         self._epochs[done.stage] = max(self.epoch(done.stage), done.epoch)
         self._order += 1
+        self._sequence[done.stage] = self._order
         self._waiting.append(
             {
                 "id": _execution_id(self._tables.run_id, done.stage, self._order),
@@ -152,6 +162,7 @@ class History:
             self._epochs[row["stage"]] = row["epoch"]
             # `sequence` grows over all runs of a root
             self._order = max(self._order, row["sequence"])
+            self._sequence[row["stage"]] = row["sequence"]
             if row["state"] == "reset":
                 self._to_empty.append(row["stage"])
             elif row["state"] != "emptied":

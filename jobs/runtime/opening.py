@@ -1,0 +1,51 @@
+"""Opens a root that exists, for the jobs that work on its tables: lock, layout, and what belongs to both ends.
+
+What is done between the two ends is the caller's business.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import fsspec
+from pyspark.sql import SparkSession
+
+from jobs.runtime.errors import SettingsFault
+from jobs.runtime.history import History
+from jobs.runtime.layout import require_layout
+from jobs.runtime.ledger import Ledger
+from jobs.runtime.lock import RootLock
+from jobs.runtime.runner import Runner
+from jobs.runtime.settings import Settings
+from jobs.runtime.summary import Summary
+from jobs.runtime.tables import Tables
+
+
+@contextmanager
+def opened(spark: SparkSession, settings: Settings, say: Callable[[str], None]) -> Iterator[Runner]:
+    """A runner on the root, which is held while the context lasts.
+
+    Raises SettingsFault where there is no root, RootHeld while another run holds it.
+    """
+    tables = Tables(spark, settings.storage, run_id=uuid.uuid4().hex)
+    if not tables.exists("source_files"):
+        raise SettingsFault([f"{tables.state}: no tables here; check --root (nothing was written)"])
+    with RootLock(tables.state):
+        require_layout(tables, migrate=True)
+        ledger = Ledger(tables, settings.llm, settings.tokenizer)
+        runner = Runner(spark, settings, tables, ledger, History(tables), Summary(run_id=tables.run_id), say)
+        spark.sparkContext.setCheckpointDir(f"{tables.state}/_scratch")
+        try:
+            yield runner
+        finally:
+            runner.history.flush()
+            drop_scratch(tables.state)
+
+
+def drop_scratch(state: str) -> None:
+    """Checkpointed frames of this run are of no use to the next one."""
+    files, folder = fsspec.core.url_to_fs(f"{state}/_scratch")
+    if files.exists(folder):
+        files.rm(folder, recursive=True)
