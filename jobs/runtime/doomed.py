@@ -7,6 +7,7 @@ cut short finds the rest.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -28,7 +29,6 @@ def of_records(tables: Tables, records: DataFrame) -> dict[str, DataFrame]:
     return {
         name: tables.read(name).withColumn("record", F.col(column)).join(records, "record", "left_semi").select("id")
         for name, column in columns.items()
-        if tables.exists(name)
     }
 
 
@@ -112,12 +112,18 @@ def counted_nothing(tables: Tables, name: str) -> DataFrame:
     return sums.where("total = 0").select("id")
 
 
-def duplicates_of(tables: Tables, name: str, gone: DataFrame) -> DataFrame:
-    """[id, input_id]: rows that were rejected as duplicates of rows `gone` [id] and do not go themselves."""
-    twins = gone.select(F.col("id").alias("twin"))
-    rows = tables.read(name).withColumn("twin", F.regexp_extract(F.coalesce("reject_reason", F.lit("")), DUPLICATE, 1))
-    judged = rows.join(twins, "twin", "left_semi").join(gone.select("id"), "id", "left_anti")
-    return judged.select("id", F.col("parent_ids")[0].alias("input_id"))
+def duplicates(tables: Tables, gone: DataFrame) -> DataFrame:
+    """[id, table, input_id]: rows rejected as duplicates of rows `gone` [id, table], which do not go themselves."""
+    found = []
+    for name in DUPLICATES:
+        mine = gone.where(F.col("table") == name)
+        twin = F.regexp_extract(F.coalesce("reject_reason", F.lit("")), DUPLICATE, 1)
+        judged = (
+            tables.read(name).withColumn("twin", twin).join(mine.select(F.col("id").alias("twin")), "twin", "left_semi")
+        )
+        staying = judged.join(mine.select("id"), "id", "left_anti")
+        found.append(staying.select("id", F.lit(name).alias("table"), F.col("parent_ids")[0].alias("input_id")))
+    return reduce(DataFrame.unionByName, found)
 
 
 def examples_left(tables: Tables, records: DataFrame) -> list[tuple[str, list[str]]]:
@@ -142,10 +148,8 @@ def unused_calls(tables: Tables, stages: frozenset[str]) -> DataFrame:
     """
     used = [tables.read(name).select(F.col("call_id").alias("id")) for name in CALLING if tables.exists(name)]
     calls = tables.read("llm_calls").withColumn("root", F.coalesce("parent_key", "key"))
-    rests = used[0]
-    for more in used[1:]:
-        rests = rests.unionByName(more)
-    kept = calls.join(rests.distinct(), "id", "left_semi").select("root").distinct()
+    rests = reduce(DataFrame.unionByName, used).distinct()
+    kept = calls.join(rests, "id", "left_semi").select("root").distinct()
     return calls.where(F.col("stage").isin(*stages)).join(kept, "root", "left_anti").select("id")
 
 

@@ -85,14 +85,13 @@ class _Burial:
     def carry_out(self) -> None:
         self._runner.ledger.fold()  # what a killed run left in the spool is in the ledger from here on
         self._take_counts_off()
-        gone = self._rows_that_go()
-        if "conversations" in self._kinds:
-            self._keep_values(gone)
-        self._judge_duplicates_again(gone)
+        before = {name: self._tables.version(name) for name in (*self._stages, tombstones.FILES)}
+        gone = settled(_tabled(self._rows_that_go()))
+        gone = settled(gone.unionByName(self._judge_duplicates_again(gone)))
         self._move_records()
         self._remove(gone)
         self._purge_texts()
-        self._end()
+        self._end(before)
 
     # -- the graph --------------------------------------------------------------------------------------
 
@@ -120,43 +119,37 @@ class _Burial:
     # -- rows -------------------------------------------------------------------------------------------
 
     def _rows_that_go(self) -> dict[str, DataFrame]:
-        """[id] per table; walks are settled, because what was made from them is asked of them often."""
+        """[id] per table."""
         gone = doomed.of_records(self._tables, self._records)
-        if "conversations" in self._kinds:
-            gone |= {name: doomed.counted_nothing(self._tables, name) for name in GRAPH if self._tables.exists(name)}
         walks = self._walks
-        if "conversations" in self._kinds and self._tables.exists("walks"):
-            walks = walks.unionByName(doomed.walks_left_without_graph(self._tables, self._records))
-        gone |= doomed.made_from_walks(self._tables, settled(walks.distinct()), self._records)
-        if self._tables.exists("sources"):
-            gone["sources"] = gone["sources"].unionByName(doomed.sightings_in(self._tables, self._files))
+        if "conversations" in self._kinds:
+            gone |= {name: doomed.counted_nothing(self._tables, name) for name in GRAPH}
+            gone |= self._values_that_go()
+            walks = settled(walks.unionByName(doomed.walks_left_without_graph(self._tables, self._records)).distinct())
+        gone |= doomed.made_from_walks(self._tables, walks, self._records)
+        gone["sources"] = gone["sources"].unionByName(doomed.sightings_in(self._tables, self._files))
         return gone
 
-    def _keep_values(self, gone: dict[str, DataFrame]) -> None:
+    def _values_that_go(self) -> dict[str, DataFrame]:
         """Canonical values go with their last holder; those still needed stand on another one from here on."""
-        if not self._tables.exists("canonical_values"):
-            return
         values = settled(doomed.values_left(self._tables, self._records))
         self._amend(
             "canonical_values",
             values.where(F.col("holder").isNotNull()).select("id", F.array("holder").alias("parent_ids")),
         )
-        gone["canonical_values"] = values.where(F.col("holder").isNull()).select("id")
-        gone["task_rewrites"] = doomed.rewrites_of(self._tables, gone["canonical_values"])
+        gone = values.where(F.col("holder").isNull()).select("id")
+        return {"canonical_values": gone, "task_rewrites": doomed.rewrites_of(self._tables, gone)}
 
-    def _judge_duplicates_again(self, gone: dict[str, DataFrame]) -> None:
-        """Rows rejected as duplicates of what goes are removed, and their inputs wait for the next run."""
-        for name in doomed.DUPLICATES:
-            if name not in gone or not self._tables.exists(name):
-                continue
-            rows = settled(doomed.duplicates_of(self._tables, name, gone[name]))
-            count = rows.count()
-            if count:
-                waits = rows.select("input_id", F.lit(JUDGED_AGAIN).alias("reason")).distinct()
-                passes = self._runner.history.open_deferrals(name).agg(F.max("pass")).collect()[0][0] or 0
-                self._runner.history.defer(name, waits, passes + 1)
-                gone[name] = gone[name].unionByName(rows.select("id"))
-                self._outcome.again[name] += count
+    def _judge_duplicates_again(self, gone: DataFrame) -> DataFrame:
+        """[id, table]: rows rejected as duplicates of what goes; they go, and their inputs wait for the next run."""
+        rows = settled(doomed.duplicates(self._tables, gone))
+        self._outcome.again.update({row["table"]: row["count"] for row in rows.groupBy("table").count().collect()})
+        for name in self._outcome.again:
+            mine = rows.where(F.col("table") == name)
+            waits = mine.select("input_id", F.lit(JUDGED_AGAIN).alias("reason")).distinct()
+            passes = self._runner.history.open_deferrals(name).agg(F.max("pass")).collect()[0][0] or 0
+            self._runner.history.defer(name, waits, passes + 1)
+        return rows.select("id", "table")
 
     def _move_records(self) -> None:
         """Records that another file holds too stand in that one from here on."""
@@ -164,16 +157,17 @@ class _Burial:
             if tombstones.FILES in self._kinds and self._tables.exists(name):
                 self._amend(name, doomed.moved(self._tables, name, self._files, self._records))
 
-    def _remove(self, gone: Mapping[str, DataFrame]) -> None:
+    def _remove(self, gone: DataFrame) -> None:
         """Rows go before what they were made from."""
-        counts = _counted(gone)
+        counts = {row["table"]: row["count"] for row in gone.groupBy("table").count().collect()}
         for name in [*reversed(list(self._stages)), "sources"]:
-            if counts.get(name):
-                self._tables.remove(name, gone[name], NOTE)
+            if name in counts:
+                self._tables.remove(name, gone.where(F.col("table") == name), NOTE)
                 self._outcome.removed[name] += counts[name]
-        forgotten = self._files.join(
-            self._tables.kept(tombstones.FILES).select(F.col("id").alias("file")), "file", "left_semi"
-        ).select(F.col("file").alias("id"), F.lit(tombstones.REASON).alias("reject_reason"))
+        known = self._tables.kept(tombstones.FILES).select(F.col("id").alias("file"))
+        forgotten = self._files.join(known, "file", "left_semi").select(
+            F.col("file").alias("id"), F.lit(tombstones.REASON).alias("reject_reason")
+        )
         self._outcome.removed[tombstones.FILES] += self._amend(tombstones.FILES, forgotten)
 
     # -- texts elsewhere --------------------------------------------------------------------------------
@@ -196,8 +190,11 @@ class _Burial:
         if "conversations" in self._kinds and self._tables.exists("graph_stats"):
             self._runner.run(self._stages["graph_stats"])
 
-    def _end(self) -> None:
-        """The mark that it was carried out; streams that are older look twice at what they have not read."""
+    def _end(self, before: Mapping[str, int]) -> None:
+        """Streams lost rows and got none, so they stay up to date; then the mark that all was carried out."""
+        after = {name: self._tables.version(name) for name in before}
+        losing = [name for name, stage in self._stages.items() if stage.mode == "streams"]
+        self._runner.history.carry([name for name in losing if name not in self._outcome.again], before, after)
         version = {tombstones.TABLE: self._tables.version(tombstones.TABLE)}
         done = Execution(tombstones.EXECUTION, 0, "", {}, version, -1, "done", {"removed": dict(self._outcome.removed)})
         self._runner.history.record(done, StageTally(tombstones.EXECUTION))
@@ -221,11 +218,7 @@ class _Burial:
         return count
 
 
-def _counted(frames: Mapping[str, DataFrame]) -> dict[str, int]:
-    """Rows of each frame of ids, in one job."""
+def _tabled(frames: Mapping[str, DataFrame]) -> DataFrame:
+    """[id, table] of frames of ids, each once."""
     named = [rows.select("id").distinct().withColumn("table", F.lit(name)) for name, rows in frames.items()]
-    if not named:
-        return {}
-    return {
-        row["table"]: row["count"] for row in reduce(DataFrame.unionByName, named).groupBy("table").count().collect()
-    }
+    return reduce(DataFrame.unionByName, named)

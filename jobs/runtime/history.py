@@ -96,6 +96,22 @@ class History:
             }
         )
 
+    def carry(self, stages: Sequence[str], before: Mapping[str, int], after: Mapping[str, int]) -> None:
+        """Note executions that read tables at versions `before` as having read `after`, which brought them no new row.
+
+        A stage that was up to date stays so.
+        """
+        for name in stages:
+            last = self.last(name)
+            if last is None:
+                continue
+            fresh = {table for table, version in last.inputs.items() if version == before.get(table)}
+            inputs = {table: after[table] if table in fresh else version for table, version in last.inputs.items()}
+            if inputs != dict(last.inputs):
+                output = last.output_version
+                output = after[name] if output == before.get(name) else output
+                self.record(replace(last, inputs=inputs, output_version=output), StageTally(name))
+
     def flush(self) -> None:
         """Append what was recorded since the last flush."""
         if not self._waiting:

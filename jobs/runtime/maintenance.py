@@ -6,8 +6,7 @@ versions that hold the same rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -16,7 +15,6 @@ import sql
 from jobs.runtime.errors import SettingsFault
 from jobs.runtime.runner import Runner
 from jobs.runtime.stage import Stage
-from jobs.runtime.summary import StageTally
 from jobs.runtime.tables import Tables
 
 ADDITIVE = ("nodes", "edges")
@@ -58,7 +56,8 @@ def maintain(runner: Runner, stages: Sequence[Stage], hours: int) -> dict[str, i
             runner.say(f"{name:<20} version {before[name]} → {tables.version(name)}")
     finally:
         after = {name: tables.refresh(name) for name in names}
-        note_same_rows(runner, before, after)
+        runner.history.carry(runner.history.stages(), before, after)
+        runner.history.flush()
     return {name: after[name] - before[name] for name in names}
 
 
@@ -87,25 +86,6 @@ def fold(tables: Tables, name: str) -> bool:
     return True
 
 
-def note_same_rows(runner: Runner, before: Mapping[str, int], after: Mapping[str, int]) -> None:
-    """Executions that read the newest versions are noted again with those that maintenance made of them."""
-    if before == after:
-        return
-    for name in runner.history.stages():
-        last = runner.history.last(name)
-        if last is None:
-            continue
-        inputs = {
-            table: after[table] if table in after and version == before[table] else version
-            for table, version in last.inputs.items()
-        }
-        if inputs != dict(last.inputs):
-            output = after[name] if last.output_version == before.get(name) else last.output_version
-            tally = StageTally(name, state=last.state)
-            runner.history.record(replace(last, inputs=inputs, output_version=output), tally)
-    runner.history.flush()
-
-
 def _require_read(runner: Runner, stages: Sequence[Stage]) -> None:
     """Every stream must have read what was appended to its table: the vacuum may take the files away."""
     waiting = []
@@ -129,11 +109,6 @@ def _pack(tables: Tables, name: str) -> None:
 
 
 def _vacuum(tables: Tables, name: str, hours: int) -> None:
-    spark = tables.spark
-    spark.conf.set(CHECK, str(hours >= SHORTEST_H).lower())
-    try:
-        with tables.noted(NOTE):
-            spark.sql(f"VACUUM {tables.sql_name(name)} RETAIN {hours} HOURS")
-    finally:
-        spark.conf.unset(CHECK)
+    with tables.noted(NOTE), tables.configured(CHECK, str(hours >= SHORTEST_H).lower()):
+        tables.spark.sql(f"VACUUM {tables.sql_name(name)} RETAIN {hours} HOURS")
     tables.refresh(name)

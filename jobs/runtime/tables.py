@@ -117,19 +117,27 @@ class Tables:
         return self.refresh(name)
 
     def remove(self, name: str, ids: DataFrame, note: dict[str, Any]) -> int:
-        """Delete the rows with these ids [id] in a commit of their own."""
-        return self._merge(name, ids.select("id").distinct(), "DELETE", note)
+        """Delete the rows with these ids [id], each given once and computed before, in a commit of their own."""
+        return self._merge(name, ids.select("id"), "DELETE", note)
 
     def amend(self, name: str, rows: DataFrame, note: dict[str, Any]) -> int:
-        """Set columns of stored rows in a commit of their own; `rows` holds each id once, and the columns to set."""
+        """Set columns of stored rows in a commit of their own.
+
+        `rows`, computed before, holds each id once, and the columns to set.
+        """
         columns = ", ".join(f"t.`{column}` = s.`{column}`" for column in rows.columns if column != "id")
         return self._merge(name, rows, f"UPDATE SET {columns}", note)
 
     @contextmanager
     def noted(self, note: dict[str, Any]) -> Iterator[None]:
         """Commits made by SQL statements inside carry the note that other commits carry as an option."""
-        key = "spark.databricks.delta.commitInfo.userMetadata"
-        self.spark.conf.set(key, self._note(note))
+        with self.configured("spark.databricks.delta.commitInfo.userMetadata", self._note(note)):
+            yield
+
+    @contextmanager
+    def configured(self, key: str, value: str) -> Iterator[None]:
+        """A session conf for the statements inside."""
+        self.spark.conf.set(key, value)
         try:
             yield
         finally:
@@ -166,7 +174,8 @@ class Tables:
         return json.dumps({"run_id": self.run_id, "layout": LAYOUT, **note}, sort_keys=True)
 
     def _merge(self, name: str, rows: DataFrame, action: str, note: dict[str, Any]) -> int:
-        with self.noted(note):
+        # Rows come computed: Delta would compute them once more for fear that they differ.
+        with self.noted(note), self.configured("spark.databricks.delta.merge.materializeSource", "none"):
             self.spark.sql(
                 f"MERGE INTO {self.sql_name(name)} AS t USING {{rows}} AS s ON t.id = s.id WHEN MATCHED THEN {action}",
                 rows=rows,
