@@ -18,6 +18,7 @@ from graphs.checkpoints import settled
 from jobs.runtime import doomed, tombstones
 from jobs.runtime.history import Execution
 from jobs.runtime.recipes import identity
+from jobs.runtime.restart import restart
 from jobs.runtime.runner import Runner
 from jobs.runtime.stage import Stage
 from jobs.runtime.subjects import expand, resolve
@@ -64,8 +65,12 @@ def forget(runner: Runner, stages: Sequence[Stage], sources: Sequence[str], ids:
 
 
 def finish(runner: Runner, stages: Sequence[Stage]) -> Outcome:
-    """Carry out the newest forgetting unless it came to its end; nothing is written then."""
+    """Carry out the newest forgetting unless it came to its end; nothing is written then.
+
+    A restart that died comes to its end first: until then rows of two epochs may stand together.
+    """
     outcome = Outcome()
+    restart(runner, tuple(stages), (), [])
     if tombstones.is_open(runner.tables, runner.history):
         _Burial(runner, {stage.name: stage for stage in stages}, outcome).carry_out()
     return outcome
@@ -114,7 +119,11 @@ class _Burial:
                 "batch": f"forget-{self._run}",
             }
             negative = self._tables.conform(counts.withColumn("count", -F.col("count")), name, added)
-            self._tables.append(negative, name, NOTE, Once(f"longloom/forget/{self._run}/{name}", 0))
+            self._tables.append(negative, name, NOTE, self._once(name))
+
+    def _once(self, name: str) -> Once:
+        """A table that was emptied to be counted anew has a new epoch, in which the counts are to be taken off too."""
+        return Once(f"longloom/forget/{self._run}/{name}/{self._runner.history.epoch(name)}", 0)
 
     # -- rows -------------------------------------------------------------------------------------------
 
@@ -147,6 +156,7 @@ class _Burial:
         for name in self._outcome.again:
             mine = rows.where(F.col("table") == name)
             waits = mine.select("input_id", F.lit(JUDGED_AGAIN).alias("reason")).distinct()
+            self._runner.history.reopen(name)
             passes = self._runner.history.open_deferrals(name).agg(F.max("pass")).collect()[0][0] or 0
             self._runner.history.defer(name, waits, passes + 1)
         return rows.select("id", "table")
@@ -194,7 +204,7 @@ class _Burial:
         """Streams lost rows and got none, so they stay up to date; then the mark that all was carried out."""
         after = {name: self._tables.version(name) for name in before}
         losing = [name for name, stage in self._stages.items() if stage.mode == "streams"]
-        self._runner.history.carry([name for name in losing if name not in self._outcome.again], before, after)
+        self._runner.history.carry(losing, before, after)
         version = {tombstones.TABLE: self._tables.version(tombstones.TABLE)}
         done = Execution(tombstones.EXECUTION, 0, "", {}, version, -1, "done", {"removed": dict(self._outcome.removed)})
         self._runner.history.record(done, StageTally(tombstones.EXECUTION))

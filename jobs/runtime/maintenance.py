@@ -103,12 +103,14 @@ def _require_read(runner: Runner, stages: Sequence[Stage]) -> None:
 
 
 def _pack(tables: Tables, name: str) -> None:
+    tables.fence()
     with tables.noted(NOTE):
         tables.spark.sql(f"OPTIMIZE {tables.sql_name(name)}")
     tables.refresh(name)
 
 
 def _vacuum(tables: Tables, name: str, hours: int) -> None:
+    tables.fence()
     with tables.noted(NOTE), tables.configured(CHECK, str(hours >= SHORTEST_H).lower()):
         tables.spark.sql(f"VACUUM {tables.sql_name(name)} RETAIN {hours} HOURS")
     tables.refresh(name)

@@ -94,10 +94,13 @@ def register(tables: Tables, files: list[InputFile], summary: Summary) -> int:
 def unlist(tables: Tables, kind: str, files: list[InputFile], summary: Summary) -> None:
     """Drop the listing of a kind, so that its inputs are registered as they are now; what is gone is named."""
     here = {(file.kind, file.path) for file in files}
-    for known_kind, path in _known(tables):
-        if known_kind == kind and (known_kind, path) not in here:
+    for (known_kind, path), file in _known(tables).items():
+        if known_kind == kind and not file.forgotten and (known_kind, path) not in here:
             summary.warn(f"{path}: no longer among the inputs ({kind}); they start again without it")
-    tables.delete("source_files", f"kind = '{kind}'", {"stage": "source_files", "reset": True})
+    # What was forgotten stays listed, so that it is not read again.
+    tables.delete(
+        "source_files", f"kind = '{kind}' AND reject_reason IS NULL", {"stage": "source_files", "reset": True}
+    )
 
 
 def _known(tables: Tables) -> dict[tuple[str, str], Known]:

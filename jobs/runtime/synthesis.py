@@ -257,7 +257,6 @@ class Synthesis:
         return [stage.name for stage in self._stages]
 
 
-
 def say(line: str) -> None:
     """A plain line of progress."""
     print(line, flush=True)

@@ -174,6 +174,7 @@ class Tables:
         return json.dumps({"run_id": self.run_id, "layout": LAYOUT, **note}, sort_keys=True)
 
     def _merge(self, name: str, rows: DataFrame, action: str, note: dict[str, Any]) -> int:
+        self.fence()
         # Rows come computed: Delta would compute them once more for fear that they differ.
         with self.noted(note), self.configured("spark.databricks.delta.merge.materializeSource", "none"):
             self.spark.sql(
