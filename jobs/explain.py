@@ -17,6 +17,7 @@ from jobs.runtime.layout import require_layout
 from jobs.runtime.session import build_session
 from jobs.runtime.settings import load_settings
 from jobs.runtime.tables import Tables
+from jobs.runtime.tombstones import found as forgotten
 
 SHOWN = 240  # characters of a text
 HIDDEN = frozenset({"id", "parent_ids", "signature", "bands", "vector", "centroid", "messages", "context", "turns"})
@@ -54,7 +55,9 @@ def explain(tables: Tables, wanted: str) -> dict[str, Any]:
     if not found:
         runs = written_by(tables, wanted) if tables.exists("stage_runs") else []
         if not runs:
-            raise SettingsFault([f"{wanted}: no row and no run of {tables.state} has this id"])
+            when = forgotten(tables, wanted)
+            why = f"was forgotten {when}" if when else f"no row and no run of {tables.state} has this id"
+            raise SettingsFault([f"{wanted}: {why}"])
         return {"run": runs[0]["run_id"], "executions": runs}
     levels = ancestors(tables, found[0])
     return {
