@@ -6,6 +6,7 @@ made from and every step looks at what is left, so that one that was cut short i
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -81,6 +82,7 @@ class _Burial:
 
     def __init__(self, runner: Runner, stages: Mapping[str, Stage], outcome: Outcome) -> None:
         self._runner, self._tables, self._stages, self._outcome = runner, runner.tables, stages, outcome
+        self._began = time.monotonic()
         self._run, self._stones = tombstones.newest(self._tables)
         self._kinds = {row[0] for row in self._stones.select("subject_table").distinct().collect()}
         self._files = self._subjects(tombstones.FILES).select(F.col("subject").alias("file"))
@@ -207,7 +209,8 @@ class _Burial:
         self._runner.history.carry(losing, before, after)
         version = {tombstones.TABLE: self._tables.version(tombstones.TABLE)}
         done = Execution(tombstones.EXECUTION, 0, "", {}, version, -1, "done", {"removed": dict(self._outcome.removed)})
-        self._runner.history.record(done, StageTally(tombstones.EXECUTION))
+        tally = StageTally(tombstones.EXECUTION, seconds=time.monotonic() - self._began)
+        self._runner.history.record(done, tally)
         self._runner.history.flush()
 
     # -- small parts ------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ class History:
         self._tables = tables
         self._last: dict[str, Execution] = {}
         self._epochs: dict[str, int] = {}
-        self._sequence: dict[str, int] = {}  # of each stage's newest row
+        self._ran: dict[str, int] = {}  # sequence of each stage's newest execution, mere notes left out
         self._waiting: list[dict[str, Any]] = []
         self._order = 0
         self._to_empty: list[str] = []
@@ -60,14 +60,15 @@ class History:
 
     def older(self, stage: str, other: str) -> bool:
         """Whether `other` was executed after the newest execution of `stage`."""
-        return self._sequence.get(other, 0) > self._sequence.get(stage, 0)
+        return self._ran.get(other, 0) > self._ran.get(stage, 0)
 
     def record(self, done: Execution, tally: StageTally) -> None:
         """Note an execution; durable after `flush`."""
         self._last[done.stage] = done
         self._epochs[done.stage] = max(self.epoch(done.stage), done.epoch)
         self._order += 1
-        self._sequence[done.stage] = self._order
+        if tally.seconds > 0:
+            self._ran[done.stage] = self._order
         self._waiting.append(
             {
                 "id": _execution_id(self._tables.run_id, done.stage, self._order),
@@ -174,11 +175,11 @@ class History:
         if not self._tables.exists("stage_runs"):
             return
         runs = self._tables.read("stage_runs")
-        for row in _newest(runs).select("row.*").collect():
+        for row in _newest(runs).select("row.*", "ran").collect():
             self._epochs[row["stage"]] = row["epoch"]
             # `sequence` grows over all runs of a root
             self._order = max(self._order, row["sequence"])
-            self._sequence[row["stage"]] = row["sequence"]
+            self._ran[row["stage"]] = row["ran"] or 0
             if row["state"] == "reset":
                 self._to_empty.append(row["stage"])
             elif row["state"] != "emptied":
@@ -195,8 +196,9 @@ class History:
 
 
 def _newest(runs: DataFrame) -> DataFrame:
-    """Each stage's newest row: `sequence` grows over all runs of a root."""
-    return runs.groupBy("stage").agg(F.max_by(F.struct(*runs.columns), "sequence").alias("row"))
+    """Each stage's newest row, and the sequence of its newest execution: a row that took no time is a note."""
+    ran = F.max(F.when(F.col("seconds") > 0, F.col("sequence")))
+    return runs.groupBy("stage").agg(F.max_by(F.struct(*runs.columns), "sequence").alias("row"), ran.alias("ran"))
 
 
 def _execution_id(run_id: str, stage: str, order: int) -> str:
