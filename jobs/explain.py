@@ -13,9 +13,11 @@ from typing import Any
 
 from jobs.runtime.ancestry import Found, ancestors, call_of, descendants, find, written_by
 from jobs.runtime.errors import LongloomError, SettingsFault
+from jobs.runtime.layout import require_layout
 from jobs.runtime.session import build_session
 from jobs.runtime.settings import load_settings
 from jobs.runtime.tables import Tables
+from jobs.runtime.tombstones import found as forgotten
 
 SHOWN = 240  # characters of a text
 HIDDEN = frozenset({"id", "parent_ids", "signature", "bands", "vector", "centroid", "messages", "context", "turns"})
@@ -32,7 +34,9 @@ def main(arguments: Sequence[str]) -> int:
         settings = load_settings(None, [], given.root)
         spark = build_session("longloom explain")
         try:
-            told = explain(Tables(spark, settings.storage), given.id)
+            tables = Tables(spark, settings.storage)
+            require_layout(tables)
+            told = explain(tables, given.id)
         finally:
             spark.stop()
     except LongloomError as error:
@@ -51,7 +55,9 @@ def explain(tables: Tables, wanted: str) -> dict[str, Any]:
     if not found:
         runs = written_by(tables, wanted) if tables.exists("stage_runs") else []
         if not runs:
-            raise SettingsFault([f"{wanted}: no row and no run of {tables.state} has this id"])
+            when = forgotten(tables, wanted)
+            why = f"was forgotten {when}" if when else f"no row and no run of {tables.state} has this id"
+            raise SettingsFault([f"{wanted}: {why}"])
         return {"run": runs[0]["run_id"], "executions": runs}
     levels = ancestors(tables, found[0])
     return {

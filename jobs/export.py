@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from jobs.runtime.errors import LongloomError, SettingsFault
 from jobs.runtime.exporting import FORMATS, write
+from jobs.runtime.layout import require_layout
 from jobs.runtime.session import build_session
 from jobs.runtime.settings import load_settings
 from jobs.runtime.tables import Tables
@@ -31,7 +32,9 @@ def main(arguments: Sequence[str]) -> int:
         settings = load_settings(None, [], given.root)
         spark = build_session("longloom export")
         try:
-            written = write(Tables(spark, settings.storage), given.out, formats)
+            tables = Tables(spark, settings.storage)
+            require_layout(tables)
+            written = write(tables, given.out, formats)
         finally:
             spark.stop()
     except LongloomError as error:

@@ -53,16 +53,18 @@ ROOMS = (
     ),
     Room(
         "jobs/runtime",
-        # Calls are sent, inputs listed, models looked for, failures told apart, frames settled: it drives these.
+        # Calls are sent, inputs listed, models looked for, failures told apart, frames settled: it drives these. What
+        # a conversation said, in the form it is stored in, decides what is forgotten with it.
         words(
-            "jobs.runtime sql udfs.llm udfs.readers udfs.tokens udfs.models.errors udfs.models.files graphs.checkpoints"
+            "jobs.runtime sql udfs.llm udfs.readers udfs.tokens udfs.models.errors udfs.models.files "
+            "graphs.checkpoints graphs.values"
         ),
         words("pyspark delta mlflow pydantic yaml fsspec pandas pyarrow zstandard"),
     ),
     Room("jobs", words("jobs.runtime jobs.stages"), words("pyspark")),
 )
 # Tables that the runner writes itself: they have columns and no stage.
-KEPT_BY_RUNNER = words("source_files sources llm_calls deferrals stage_runs")
+KEPT_BY_RUNNER = words("source_files sources llm_calls deferrals stage_runs tombstones")
 UNSAFE_LOADERS = words("pickle cloudpickle dill joblib marshal shelve")
 # Spelled so that this file does not find itself.
 MACHINE_PATHS = re.compile(r"(?:^|[\s\"'=(:,])/(?:work|root|home|Users|farm|opt/wheels)/[\w.]", re.MULTILINE)

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 import sql
 from jobs.runtime.tables import Tables
 
-NOT_FOLLOWED = frozenset({"llm_calls", "deferrals", "stage_runs", "sources"})
+NOT_FOLLOWED = frozenset({"llm_calls", "deferrals", "stage_runs", "sources", "tombstones"})
 MOST_PARENTS = 5  # paths shown for a node that many conversations hold
 
 

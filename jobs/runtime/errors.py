@@ -28,6 +28,12 @@ class RecipeChanged(LongloomError):
     exit_status = 2
 
 
+class LayoutRefused(LongloomError):
+    """The root was written in a layout that this program does not work on; nothing was written."""
+
+    exit_status = 2
+
+
 class RootHeld(LongloomError):
     """Another run holds the root."""
 

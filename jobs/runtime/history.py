@@ -41,6 +41,7 @@ class History:
         self._tables = tables
         self._last: dict[str, Execution] = {}
         self._epochs: dict[str, int] = {}
+        self._ran: dict[str, int] = {}  # sequence of each stage's newest execution, mere notes left out
         self._waiting: list[dict[str, Any]] = []
         self._order = 0
         self._recording = threading.Lock()  # stages run two at a time
@@ -55,12 +56,22 @@ class History:
     def epoch(self, stage: str) -> int:
         return self._epochs.get(stage, 0)
 
+    def stages(self) -> list[str]:
+        """Everything that was ever executed on the root, by name."""
+        return sorted(self._last)
+
+    def older(self, stage: str, other: str) -> bool:
+        """Whether `other` was executed after the newest execution of `stage`."""
+        return self._ran.get(other, 0) > self._ran.get(stage, 0)
+
     def record(self, done: Execution, tally: StageTally) -> None:
         """Note an execution; durable after `flush`."""
         with self._recording:
             self._last[done.stage] = done
             self._epochs[done.stage] = max(self.epoch(done.stage), done.epoch)
             self._order += 1
+            if tally.seconds > 0:
+                self._ran[done.stage] = self._order
             self._waiting.append(
                 {
                     "id": _execution_id(self._tables.run_id, done.stage, self._order),
@@ -88,6 +99,22 @@ class History:
                     "detail": json.dumps(done.detail, sort_keys=True),
                 }
             )
+
+    def carry(self, stages: Sequence[str], before: Mapping[str, int], after: Mapping[str, int]) -> None:
+        """Note executions that read tables at versions `before` as having read `after`, which brought them no new row.
+
+        A stage that was up to date stays so.
+        """
+        for name in stages:
+            last = self.last(name)
+            if last is None:
+                continue
+            fresh = {table for table, version in last.inputs.items() if version == before.get(table)}
+            inputs = {table: after[table] if table in fresh else version for table, version in last.inputs.items()}
+            if inputs != dict(last.inputs):
+                output = last.output_version
+                output = after[name] if output == before.get(name) else output
+                self.record(replace(last, inputs=inputs, output_version=output), StageTally(name))
 
     def flush(self) -> None:
         """Append what was recorded since the last flush."""
@@ -151,10 +178,11 @@ class History:
         if not self._tables.exists("stage_runs"):
             return
         runs = self._tables.read("stage_runs")
-        for row in _newest(runs).select("row.*").collect():
+        for row in _newest(runs).select("row.*", "ran").collect():
             self._epochs[row["stage"]] = row["epoch"]
             # `sequence` grows over all runs of a root
             self._order = max(self._order, row["sequence"])
+            self._ran[row["stage"]] = row["ran"] or 0
             if row["state"] == "reset":
                 self._to_empty.append(row["stage"])
             elif row["state"] != "emptied":
@@ -171,8 +199,9 @@ class History:
 
 
 def _newest(runs: DataFrame) -> DataFrame:
-    """Each stage's newest row: `sequence` grows over all runs of a root."""
-    return runs.groupBy("stage").agg(F.max_by(F.struct(*runs.columns), "sequence").alias("row"))
+    """Each stage's newest row, and the sequence of its newest execution: a row that took no time is a note."""
+    ran = F.max(F.when(F.col("seconds") > 0, F.col("sequence")))
+    return runs.groupBy("stage").agg(F.max_by(F.struct(*runs.columns), "sequence").alias("row"), ran.alias("ran"))
 
 
 def _execution_id(run_id: str, stage: str, order: int) -> str:

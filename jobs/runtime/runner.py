@@ -27,6 +27,8 @@ from jobs.runtime.settings import Settings
 from jobs.runtime.stage import Shared, Stage, all_rows_parameters, fitted_parameters, keywords, positional
 from jobs.runtime.summary import StageTally, Summary
 from jobs.runtime.tables import Once, Tables
+from jobs.runtime.tombstones import EXECUTION as FORGET
+from jobs.runtime.tombstones import reject_forgotten
 from udfs.models.errors import TooFewRows
 
 
@@ -75,7 +77,7 @@ class Runner:
 
         def on_batch(batch: DataFrame, batch_id: int) -> None:
             try:
-                rows = self._driving(stage, batch)
+                rows = self._driving(stage, self._standing(stage, batch))
                 self._batch(stage, rows, tally, Once(app, batch_id), f"{epoch}-{batch_id}")
             except BaseException as error:
                 failure.append(error)
@@ -156,12 +158,15 @@ class Runner:
         outputs = rows if isinstance(rows, dict) else {stage.name: rows}
         added = {"run_id": self.tables.run_id, "recipe": identity(self.recipe(stage)), "batch": mark}
         # Checkpointed, not cached: short plans from here on, and nothing is computed again when a table it read grows.
-        main = settled(self.tables.conform(outputs[stage.name], stage.name, added))
+        rows = self.tables.conform(outputs[stage.name], stage.name, added)
+        main = settled(reject_forgotten(self.tables, stage.name, rows))
         held = main.where(F.col("reject_reason").startswith(DEFER))
         ready = main.where(F.col("reject_reason").isNull() | ~F.col("reject_reason").startswith(DEFER))
         count_batch(stage, main, driving, waits, done)
         # A crash after a deferral leaves its row in two places: the open deferral and the batch to be replayed.
-        if stage.dedupe or stage.mode == "tops_up" or self.tables.exists("deferrals"):
+        # A row of counts has the id of its key in every batch: its transaction alone keeps it from coming twice.
+        may_repeat = stage.dedupe or stage.mode == "tops_up" or self.tables.exists("deferrals")
+        if may_repeat and "batch" not in ready.columns:
             ready = settled(self._unseen(stage.name, ready, session))
             done.out = ready.count()  # now: once they are written, no row is unseen
         self._gate(stage, ready)
@@ -236,6 +241,12 @@ class Runner:
     def _driving(self, stage: Stage, rows: DataFrame) -> DataFrame:
         kept = rows.where(F.col("reject_reason").isNull())
         return kept.where(stage.where) if stage.where else kept
+
+    def _standing(self, stage: Stage, batch: DataFrame) -> DataFrame:
+        """Without rows forgotten before the stream came to read them: it still reads the commit that appended them."""
+        if not self.history.older(stage.name, FORGET):
+            return batch
+        return batch.join(self.tables.kept(str(stage.driving), batch.sparkSession).select("id"), "id", "left_semi")
 
     def _arguments(
         self,

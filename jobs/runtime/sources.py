@@ -5,7 +5,7 @@ It lists and hashes; what is inside a file is read later, on executors.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -29,6 +29,7 @@ class Known:
 
     size: int
     mtime_ns: int
+    forgotten: bool = field(default=False, compare=False)
 
 
 def find_inputs(inputs: InputSettings) -> list[InputFile]:
@@ -52,9 +53,12 @@ def register(tables: Tables, files: list[InputFile], summary: Summary) -> int:
     name becomes a new row and is named in the summary, and so is one that is gone.
     """
     known = _known(tables)
-    gone = [path for path in known if path not in {(file.kind, file.path) for file in files}]
-    for kind, path in gone:
-        summary.warn(f"{path}: an input ({kind}) of an earlier run is no longer among the inputs; its rows stay")
+    here = {(file.kind, file.path) for file in files}
+    for (kind, path), file in known.items():
+        if file.forgotten and (kind, path) in here:
+            summary.warn(f"{path}: was forgotten and is not read again; take it from inputs.{kind}")
+        elif not file.forgotten and (kind, path) not in here:
+            summary.warn(f"{path}: an input ({kind}) of an earlier run is no longer among the inputs; its rows stay")
     candidates = [file for file in files if known.get((file.kind, file.path)) != Known(file.size, file.mtime_ns)]
     if not candidates:
         return 0
@@ -90,10 +94,13 @@ def register(tables: Tables, files: list[InputFile], summary: Summary) -> int:
 def unlist(tables: Tables, kind: str, files: list[InputFile], summary: Summary) -> None:
     """Drop the listing of a kind, so that its inputs are registered as they are now; what is gone is named."""
     here = {(file.kind, file.path) for file in files}
-    for known_kind, path in _known(tables):
-        if known_kind == kind and (known_kind, path) not in here:
+    for (known_kind, path), file in _known(tables).items():
+        if known_kind == kind and not file.forgotten and (known_kind, path) not in here:
             summary.warn(f"{path}: no longer among the inputs ({kind}); they start again without it")
-    tables.delete("source_files", f"kind = '{kind}'", {"stage": "source_files", "reset": True})
+    # What was forgotten stays listed, so that it is not read again.
+    tables.delete(
+        "source_files", f"kind = '{kind}' AND reject_reason IS NULL", {"stage": "source_files", "reset": True}
+    )
 
 
 def _known(tables: Tables) -> dict[tuple[str, str], Known]:
@@ -103,9 +110,12 @@ def _known(tables: Tables) -> dict[tuple[str, str], Known]:
     rows = (
         tables.read("source_files")
         .groupBy("kind", "path")
-        .agg(F.max_by(F.struct("size", "mtime_ns"), "mtime_ns").alias("file"))
+        .agg(F.max_by(F.struct("size", "mtime_ns", "reject_reason"), "mtime_ns").alias("file"))
     )
-    return {(r["kind"], r["path"]): Known(r["file"]["size"], r["file"]["mtime_ns"]) for r in rows.collect()}
+    return {
+        (r["kind"], r["path"]): Known(r["file"]["size"], r["file"]["mtime_ns"], r["file"]["reject_reason"] is not None)
+        for r in rows.collect()
+    }
 
 
 def _row(file: InputFile) -> dict[str, Any]:

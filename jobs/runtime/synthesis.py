@@ -11,15 +11,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import fsspec
 from pyspark.sql import SparkSession
 
 from jobs.runtime.errors import LongloomError, ServiceRefused, SettingsFault
+from jobs.runtime.forgetting import finish as finish_forgetting
 from jobs.runtime.health import OTHER_ROOT, unwritable
 from jobs.runtime.history import History
+from jobs.runtime.layout import require_layout
 from jobs.runtime.ledger import Ledger
 from jobs.runtime.lineage import Lineage, preload
 from jobs.runtime.lock import RootLock
+from jobs.runtime.opening import drop_scratch
 from jobs.runtime.restart import require_recipes, restart, retry_rejected
 from jobs.runtime.rounds import ROUND, run_rounds
 from jobs.runtime.runner import Runner
@@ -32,6 +34,7 @@ from jobs.runtime.stopping import Stop
 from jobs.runtime.storage_faults import storage_fault
 from jobs.runtime.summary import Summary
 from jobs.runtime.tables import Tables
+from jobs.runtime.tombstones import stale_tables
 from udfs.llm.probe import probe
 from udfs.llm.teacher import ErrorKind
 from udfs.models.errors import ModelUnavailable
@@ -88,6 +91,7 @@ class Synthesis:
         starts = (*self._choices.recompute, *self._choices.refit)
         with RootLock(tables.state, stop.request) as lock:
             tables.fence = lock.require
+            require_layout(tables, migrate=True)
             history = History(tables)
             require_recipes(self._stages, self._settings, tables, history, starts)
             lineage = Lineage(self._settings, tables.state, self._settings.model_dump(mode="json"))
@@ -102,6 +106,9 @@ class Synthesis:
                     restart(runner, self._stages, starts, files)
                     if self._choices.retry_rejected:
                         retry_rejected(runner, self._choices.retry_rejected)
+                    finish_forgetting(runner, self._stages)
+                    for sentence in stale_tables(tables, history):
+                        summary.warn(sentence)
                     self._passes(runner, lineage, stop)
                 status = 4 if summary.deferred else 0
                 summary.status = "deferred" if status == 4 else "done"
@@ -131,7 +138,7 @@ class Synthesis:
         lineage.close(runner.summary, runner.executed, locations, outcome)
         if self._choices.summary:
             runner.summary.write(self._choices.summary)
-        self._drop_scratch(tables.state)
+        drop_scratch(tables.state)
 
     def _close_what_can_be(self, runner: Runner, lineage: Lineage) -> None:
         """Close a run that stopped; what stopped it, a full disk or a lost root, may stand in the way of this too."""
@@ -264,12 +271,6 @@ class Synthesis:
 
     def _names(self) -> list[str]:
         return [stage.name for stage in self._stages]
-
-    def _drop_scratch(self, state: str) -> None:
-        """Checkpointed frames of this run are of no use to the next one."""
-        files, folder = fsspec.core.url_to_fs(f"{state}/_scratch")
-        if files.exists(folder):
-            files.rm(folder, recursive=True)
 
 
 def say(line: str) -> None:

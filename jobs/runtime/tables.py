@@ -1,4 +1,4 @@
-"""Delta tables of a root: read, append once, replace, delete, and tell their versions.
+"""Delta tables of a root: read, append once, replace, delete, amend, and tell their versions.
 
 It knows where tables are stored (folders under a root path, or names in a Unity Catalog schema) and
 nothing of what they mean. Every commit carries the run that made it.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,14 +112,55 @@ class Tables:
         self.fence()
         if not self.exists(name):
             return MISSING
-        target = self.location(name) if self.storage.schema_name else f"delta.`{self.location(name)}`"
-        key = "spark.databricks.delta.commitInfo.userMetadata"
-        self.spark.conf.set(key, self._note(note))
+        with self.noted(note):
+            self.spark.sql(f"DELETE FROM {self.sql_name(name)} WHERE {condition}")
+        return self.refresh(name)
+
+    def remove(self, name: str, ids: DataFrame, note: dict[str, Any]) -> int:
+        """Delete the rows with these ids [id], each given once and computed before, in a commit of their own."""
+        return self._merge(name, ids.select("id"), "DELETE", note)
+
+    def amend(self, name: str, rows: DataFrame, note: dict[str, Any]) -> int:
+        """Set columns of stored rows in a commit of their own.
+
+        `rows`, computed before, holds each id once, and the columns to set.
+        """
+        columns = ", ".join(f"t.`{column}` = s.`{column}`" for column in rows.columns if column != "id")
+        return self._merge(name, rows, f"UPDATE SET {columns}", note)
+
+    @contextmanager
+    def noted(self, note: dict[str, Any]) -> Iterator[None]:
+        """Commits made by SQL statements inside carry the note that other commits carry as an option."""
+        with self.configured("spark.databricks.delta.commitInfo.userMetadata", self._note(note)):
+            yield
+
+    @contextmanager
+    def configured(self, key: str, value: str) -> Iterator[None]:
+        """A session conf for the statements inside."""
+        self.spark.conf.set(key, value)
         try:
-            self.spark.sql(f"DELETE FROM {target} WHERE {condition}")
+            yield
         finally:
             self.spark.conf.unset(key)
-        return self.refresh(name)
+
+    def sql_name(self, name: str) -> str:
+        """The table as SQL statements name it."""
+        return self.location(name) if self.storage.schema_name else f"delta.`{self.location(name)}`"
+
+    def last_append(self, name: str) -> int:
+        """The newest version that brought rows to streams."""
+        history = self.spark.sql(f"DESCRIBE HISTORY {self.sql_name(name)}").where("operationParameters.mode = 'Append'")
+        newest: int | None = history.agg(F.max("version")).collect()[0][0]
+        return MISSING if newest is None else newest
+
+    def layout(self, name: str) -> int:
+        """The layout that the newest commit of ours states; 0 where none does."""
+        for text in self._user_metadata(name):
+            try:
+                return int(json.loads(text)["layout"])
+            except (ValueError, TypeError, KeyError):
+                continue  # a commit of another program
+        return 0
 
     def refresh(self, name: str) -> int:
         """Forget the cached version and look again."""
@@ -130,6 +172,31 @@ class Tables:
 
     def _note(self, note: dict[str, Any]) -> str:
         return json.dumps({"run_id": self.run_id, "layout": LAYOUT, **note}, sort_keys=True)
+
+    def _merge(self, name: str, rows: DataFrame, action: str, note: dict[str, Any]) -> int:
+        self.fence()
+        # Rows come computed: Delta would compute them once more for fear that they differ.
+        with self.noted(note), self.configured("spark.databricks.delta.merge.materializeSource", "none"):
+            self.spark.sql(
+                f"MERGE INTO {self.sql_name(name)} AS t USING {{rows}} AS s ON t.id = s.id WHEN MATCHED THEN {action}",
+                rows=rows,
+            )
+        return self.refresh(name)
+
+    def _user_metadata(self, name: str) -> Iterator[str]:
+        """What commits carry, newest first."""
+        if not self.exists(name):
+            return
+        if self.storage.schema_name:
+            history = self.spark.sql(f"DESCRIBE HISTORY {self.location(name)}").select("userMetadata")
+            yield from (row[0] for row in history.collect() if row[0])
+            return
+        log = posixpath.join(self.location(name), "_delta_log")
+        for file in sorted(_commits(self.spark, log), reverse=True):
+            for line in read_text(self.spark, posixpath.join(log, file)).splitlines():
+                text = json.loads(line).get("commitInfo", {}).get("userMetadata")
+                if text:
+                    yield text
 
     def _save(self, writer: DataFrameWriter, name: str) -> int:
         self.fence()
@@ -146,9 +213,8 @@ class Tables:
             history = self.spark.sql(f"DESCRIBE HISTORY {self.location(name)} LIMIT 1")
             return int(history.collect()[0]["version"])
         # Listing the log folder is part of the Delta protocol and costs milliseconds; DESCRIBE HISTORY a job.
-        commits = list_names(self.spark, posixpath.join(self.location(name), "_delta_log"))
-        versions = [int(file[:20]) for file in commits if file.endswith(".json") and file[:20].isdigit()]
-        return max(versions, default=MISSING)
+        commits = _commits(self.spark, posixpath.join(self.location(name), "_delta_log"))
+        return max((int(file[:20]) for file in commits), default=MISSING)
 
 
 def list_names(spark: SparkSession, folder: str) -> list[str]:
@@ -160,6 +226,23 @@ def list_names(spark: SparkSession, folder: str) -> list[str]:
     if not files.exists(path):
         return []
     return [status.getPath().getName() for status in files.listStatus(path)]
+
+
+def read_text(spark: SparkSession, path: str) -> str:
+    """A small file of any file system that Spark can reach."""
+    jvm = spark.sparkContext._jvm
+    assert jvm is not None
+    file = jvm.org.apache.hadoop.fs.Path(path)
+    stream = file.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()).open(file)
+    try:
+        return str(jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
+    finally:
+        stream.close()
+
+
+def _commits(spark: SparkSession, log: str) -> list[str]:
+    """Names of the commit files of a Delta log."""
+    return [file for file in list_names(spark, log) if file.endswith(".json") and file[:20].isdigit()]
 
 
 def _require_columns(found: StructType, wanted: StructType, name: str) -> None:

@@ -1,0 +1,62 @@
+"""Forget a source file, a record or a generated row, and everything that was made from it.
+
+spark-submit --properties-file infra/spark-defaults.conf jobs/forget.py --root PATH --source FILE
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from jobs.runtime.errors import LongloomError, SettingsFault
+from jobs.runtime.forgetting import Outcome, forget
+from jobs.runtime.opening import opened
+from jobs.runtime.session import build_session
+from jobs.runtime.settings import load_settings
+from jobs.runtime.tombstones import stale_tables
+from jobs.stages import STAGES
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Forget; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="forget.py", description=__doc__.splitlines()[0])
+    parser.add_argument("--config", help="YAML settings; complete examples in infra/conf/")
+    parser.add_argument("--root", help="where tables, checkpoints and lineage are kept")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a setting")
+    parser.add_argument("--source", action="append", default=[], metavar="FILE", help="an input file, with its records")
+    parser.add_argument("--id", action="append", default=[], help="a record, a file or a generated row, by its id")
+    given = parser.parse_args(arguments)
+    try:
+        if not given.source and not given.id:
+            raise SettingsFault(["nothing to forget: give --source FILE or --id ID, each as often as needed"])
+        settings = load_settings(given.config, given.set, given.root)
+        spark = build_session("longloom forget")
+        try:
+            with opened(spark, settings, print) as runner:
+                outcome = forget(runner, STAGES, given.source, given.id)
+                stale = list(stale_tables(runner.tables, runner.history))
+        finally:
+            spark.stop()
+    except LongloomError as error:
+        print(f"longloom: {error}", file=sys.stderr)
+        return error.exit_status
+    report(outcome, stale)
+    return 0
+
+
+def report(outcome: Outcome, stale: Sequence[str]) -> None:
+    """Say what was removed, what the next run does, and what still rests on it."""
+    for table, rows in outcome.removed.items():
+        print(f"{table:<20} {rows:>10,} rows removed")
+    for table, rows in outcome.again.items():
+        print(f"{table:<20} {rows:>10,} rejected as duplicates of it are judged again on the next run")
+    print(f"{outcome.removed.total():,} rows removed in all")
+    for sentence in stale:
+        print(f"warning: {sentence}")
+    if outcome.removed.total():
+        print("older versions of the tables hold the rows until jobs/maintain.py drops them: docs/forgetting.md")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,116 @@
+"""Keeps the tables of a root small: folds counts, packs files, drops what no kept version needs.
+
+None of it changes what a reader sees, so stages stay unchanged: their executions are noted again, with the
+versions that hold the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+import sql
+from jobs.runtime.errors import SettingsFault
+from jobs.runtime.runner import Runner
+from jobs.runtime.stage import Stage
+from jobs.runtime.tables import Tables
+
+ADDITIVE = ("nodes", "edges")
+SHORTEST_H = 168  # a week: Delta's own bound for what a reader or a stream may still be at
+NOTE = {"stage": "maintain"}
+CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
+
+
+def require_retention(hours: int, drop_history: bool) -> None:
+    """Raise SettingsFault for a retention that takes versions away which somebody may still be reading."""
+    if hours < 0:
+        raise SettingsFault([f"--retain {hours}: hours cannot be negative"])
+    if hours < SHORTEST_H and not drop_history:
+        raise SettingsFault(
+            [
+                f"--retain {hours}: below {SHORTEST_H} hours it takes away versions that training sets of last week "
+                "were made from, and that a reader may be at. Give --drop-history with it if that is what you want "
+                "(after jobs/forget.py it is)"
+            ]
+        )
+
+
+def maintain(runner: Runner, stages: Sequence[Stage], hours: int) -> dict[str, int]:
+    """Fold, pack and vacuum all tables; commits made per table.
+
+    A release is what the runs of the last `hours` named: the training set they wrote and the versions it was made
+    from. They stay readable. Raises SettingsFault while a stream has rows to read that the vacuum could take away.
+    """
+    _require_read(runner, stages)
+    tables = runner.tables
+    names = [name for name in sql.tables() if tables.exists(name)]
+    before = {name: tables.version(name) for name in names}
+    try:
+        for name in names:
+            if name in ADDITIVE:
+                fold(tables, name)
+            _pack(tables, name)
+            _vacuum(tables, name, hours)
+            runner.say(f"{name:<20} version {before[name]} → {tables.version(name)}")
+    finally:
+        after = {name: tables.refresh(name) for name in names}
+        runner.history.carry(runner.history.stages(), before, after)
+        runner.history.flush()
+    return {name: after[name] - before[name] for name in names}
+
+
+def folded(counts: DataFrame, batch: str) -> DataFrame:
+    """One row per key with the sum of its counts, in the columns of `counts`; what sums to nothing is gone.
+
+    A key is everything but the batch and who wrote it.
+    """
+    per_batch = ("run_id", "recipe", "batch", "count")
+    key = [name for name in counts.columns if name not in per_batch]
+    sums = counts.groupBy(*key).agg(
+        F.sum("count").alias("count"), F.max("run_id").alias("run_id"), F.max("recipe").alias("recipe")
+    )
+    return sums.where(F.col("count") != 0).withColumn("batch", F.lit(batch)).select(*counts.columns)
+
+
+def fold(tables: Tables, name: str) -> bool:
+    """Fold all batches of a table of counts into one, in one commit; False where there is one already.
+
+    The transactions of the batches stay in the log, so a batch that is replayed after it is still written once.
+    """
+    counts = tables.read(name)
+    if counts.select("batch").distinct().limit(2).count() < 2:
+        return False
+    tables.replace(folded(counts, f"folded-{tables.version(name)}"), name, NOTE)
+    return True
+
+
+def _require_read(runner: Runner, stages: Sequence[Stage]) -> None:
+    """Every stream must have read what was appended to its table: the vacuum may take the files away."""
+    waiting = []
+    for stage in stages:
+        if stage.mode != "streams" or not runner.tables.exists(str(stage.driving)):
+            continue
+        last = runner.history.last(stage.name)
+        # A stage that never ran begins with what is there then.
+        if last is not None and last.inputs.get(str(stage.driving), -1) < runner.tables.last_append(str(stage.driving)):
+            waiting.append(f"{stage.name} ({stage.driving})")
+    if waiting:
+        raise SettingsFault(
+            [f"{runner.tables.state}: stages have rows to read: {', '.join(waiting)}. Run jobs/synthesize.py first"]
+        )
+
+
+def _pack(tables: Tables, name: str) -> None:
+    tables.fence()
+    with tables.noted(NOTE):
+        tables.spark.sql(f"OPTIMIZE {tables.sql_name(name)}")
+    tables.refresh(name)
+
+
+def _vacuum(tables: Tables, name: str, hours: int) -> None:
+    tables.fence()
+    with tables.noted(NOTE), tables.configured(CHECK, str(hours >= SHORTEST_H).lower()):
+        tables.spark.sql(f"VACUUM {tables.sql_name(name)} RETAIN {hours} HOURS")
+    tables.refresh(name)

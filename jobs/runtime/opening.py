@@ -1,0 +1,60 @@
+"""Opens a root that exists, for the jobs that work on its tables: lock, layout, and what belongs to both ends.
+
+What is done between the two ends is the caller's business.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import fsspec
+from pyspark.sql import SparkSession
+
+from jobs.runtime.errors import LongloomError, SettingsFault
+from jobs.runtime.history import History
+from jobs.runtime.layout import require_layout
+from jobs.runtime.ledger import Ledger
+from jobs.runtime.lock import RootLock
+from jobs.runtime.runner import Runner
+from jobs.runtime.settings import Settings
+from jobs.runtime.stopping import Stop
+from jobs.runtime.storage_faults import storage_fault
+from jobs.runtime.summary import Summary
+from jobs.runtime.tables import Tables
+
+
+@contextmanager
+def opened(spark: SparkSession, settings: Settings, say: Callable[[str], None]) -> Iterator[Runner]:
+    """A runner on the root, which is held while the context lasts.
+
+    Raises SettingsFault where there is no root, RootHeld while another run holds it, StorageFault when the storage is
+    full or refuses.
+    """
+    tables = Tables(spark, settings.storage, run_id=uuid.uuid4().hex)
+    if not tables.exists("source_files"):
+        raise SettingsFault([f"{tables.state}: no tables here; check --root (nothing was written)"])
+    with Stop(spark.sparkContext) as stop, RootLock(tables.state, stop.request) as lock:
+        tables.fence = lock.require
+        require_layout(tables, migrate=True)
+        ledger = Ledger(tables, settings.llm, settings.tokenizer)
+        runner = Runner(spark, settings, tables, ledger, History(tables), Summary(run_id=tables.run_id), say)
+        spark.sparkContext.setCheckpointDir(f"{tables.state}/_scratch")
+        try:
+            with stop.interruptible():
+                yield runner
+            runner.history.flush()
+            drop_scratch(tables.state)
+        except Exception as error:
+            known = None if isinstance(error, LongloomError) else storage_fault(error, tables.state)
+            if known is None:
+                raise
+            raise known from error
+
+
+def drop_scratch(state: str) -> None:
+    """Checkpointed frames of this run are of no use to the next one."""
+    files, folder = fsspec.core.url_to_fs(f"{state}/_scratch")
+    if files.exists(folder):
+        files.rm(folder, recursive=True)

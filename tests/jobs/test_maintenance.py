@@ -1,0 +1,114 @@
+"""Maintenance changes no sum, no row and no stage; layouts are brought up, or refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+import sql
+from jobs.runtime import tables as tables_module
+from jobs.runtime.errors import LayoutRefused, SettingsFault
+from jobs.runtime.history import History
+from jobs.runtime.layout import layout_of, require_layout
+from jobs.runtime.maintenance import folded, maintain, require_retention
+from jobs.runtime.runner import Runner
+from jobs.runtime.tables import Once, Tables
+from jobs.stages import STAGES
+from tests.roots import make_runner, prose, run_stages, write_conversations, write_documents
+
+COUNTS = "id string, parent_ids array<string>, reject_reason string, run_id string, recipe string, node string, \
+batch string, setting string, document_type string, field string, value string, count bigint"
+
+
+def counts(spark: SparkSession, *given: tuple[str, str, int]) -> object:
+    rows = [(k, [], None, "r", "x", k, batch, "single", "news", "tasks", k, n) for k, batch, n in given]
+    return spark.createDataFrame(rows, COUNTS)
+
+
+@pytest.mark.spark
+def test_folding_keeps_every_sum_and_drops_what_is_nothing(spark: SparkSession) -> None:
+    frame = counts(spark, ("a", "0-0", 2), ("a", "0-1", 3), ("b", "0-0", 1), ("b", "forget-1", -1), ("c", "0-1", 1))
+    rows = folded(frame, "folded-7").collect()  # type: ignore[arg-type]
+    assert {row["node"]: row["count"] for row in rows} == {"a": 5, "c": 1}
+    assert {row["batch"] for row in rows} == {"folded-7"}
+
+
+def count_batch(runner: Runner, batch: int, *given: tuple[str, int]) -> None:
+    frame = counts(runner.spark, *[(key, f"0-{batch}", n) for key, n in given])
+    runner.tables.append(frame, "nodes", {}, Once("longloom/nodes/0", batch))  # type: ignore[arg-type]
+
+
+def sums(tables: Tables) -> dict[str, int]:
+    rows = tables.read("nodes").groupBy("node").sum("count").collect()
+    return {row[0]: row[1] for row in rows if row[1]}
+
+
+@pytest.mark.spark
+def test_stages_stay_unchanged_and_batches_stay_exactly_once(spark: SparkSession, root: str, tmp_path: Path) -> None:
+    talk = write_conversations(tmp_path / "talk.jsonl", [["Summarise this.", "In short: so."]])
+    docs = write_documents(tmp_path / "docs.jsonl", [prose("rice", 10), prose("tides", 10)])
+    given = [f"inputs.conversations=['{talk}']", f"inputs.documents=['{docs}']"]
+    runner = make_runner(spark, root, given)
+    run_stages(runner, "documents", "long_documents")
+    for batch in (0, 1):
+        count_batch(runner, batch, ("a", 1), ("nothing", 1 - 2 * batch))
+    before, first = sums(runner.tables), runner.tables.version("documents")
+
+    keeper = make_runner(spark, root, given, "maintain-1")
+    maintain(keeper, STAGES, 168)
+    assert sums(keeper.tables) == before == {"a": 2}
+    assert keeper.tables.read("nodes").count() == 1
+    assert keeper.tables.read("documents", version=first).count() == 2, "a version of last week stays readable"
+
+    later = make_runner(spark, root, given, "run-2")
+    count_batch(later, 1, ("a", 1))  # the batch was written before it was folded
+    assert sums(later.tables) == before, "a batch that is replayed after it was folded is not counted again"
+    states = {name: tally.state for name, tally in run_stages(later, "documents", "long_documents").stages.items()}
+    assert states == {"documents": "unchanged", "long_documents": "unchanged"}
+
+    # A stage that is behind keeps the vacuum away: what it has to read must not be taken from it.
+    write_documents(tmp_path / "docs.jsonl", [prose("moss", 10)])
+    behind = make_runner(spark, root, given, "run-3")
+    run_stages(behind)
+    with pytest.raises(SettingsFault, match=r"documents \(source_files\).*synthesize"):
+        maintain(make_runner(spark, root, given, "maintain-2"), STAGES, 168)
+
+
+def test_a_short_retention_must_be_meant() -> None:
+    require_retention(168, drop_history=False)
+    require_retention(0, drop_history=True)
+    with pytest.raises(SettingsFault, match="--drop-history"):
+        require_retention(167, drop_history=False)
+    with pytest.raises(SettingsFault, match="negative"):
+        require_retention(-1, drop_history=True)
+
+
+@pytest.mark.spark
+def test_layouts_are_brought_up_or_refused(spark: SparkSession, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = make_runner(spark, root).tables
+    assert layout_of(tables) is None
+    require_layout(tables)
+
+    def write_with(layout: int) -> None:
+        monkeypatch.setattr(tables_module, "LAYOUT", layout)
+        row = dict.fromkeys(sql.columns("source_files").names) | {"id": f"f{layout}"}
+        tables.append(spark.createDataFrame([row], sql.columns("source_files")), "source_files", {})
+
+    write_with(3)
+    require_layout(tables, target=3)
+    done: list[int] = []
+    with pytest.raises(LayoutRefused, match="has layout 3, and no step leads from layout 4 to 5"):
+        require_layout(tables, migrate=True, steps={3: lambda _: done.append(3)}, target=5)
+    steps = {3: lambda _: done.append(3), 4: lambda _: done.append(4)}
+    with pytest.raises(LayoutRefused, match=r"has layout 3, this longloom works on 5. Run jobs/synthesize"):
+        require_layout(tables, steps=steps, target=5)
+    assert done == [], "nothing is done before it is known that all steps are there"
+    monkeypatch.setattr(tables_module, "LAYOUT", 5)
+    require_layout(tables, migrate=True, steps=steps, target=5)
+    assert done == [3, 4] and layout_of(tables) == 5
+    last = History(tables).last("layout")
+    assert last is not None and last.detail == {"from": 3, "to": 5}
+    with pytest.raises(LayoutRefused, match="has layout 5, and this longloom knows layouts up to 4: a newer one"):
+        require_layout(tables, migrate=True, target=4)
