@@ -145,7 +145,8 @@ def test_append(spark: SparkSession, tmp_path: Path) -> None:
     above = small["more"].warm - small["empty"].warm
     say(
         "graph append",
-        f"1 % of {conversations:,} conversations: {added / full:.2%} of a rebuild's {full / 1e6:,.0f} MB (reach 1.5 %), "
+        f"1 % of {conversations:,} conversations: {added / full:.2%} of a rebuild's {full / 1e6:,.0f} MB "
+        f"(reach 1.5 %), "
         f"{above / rebuilt.cold:.1%} of its {rebuilt.cold:.1f} s above an empty batch's {small['empty'].warm:.1f} s "
         "(reach 5 %)",
     )

@@ -89,7 +89,8 @@ def test_near_duplicates() -> None:
     ours, theirs = found["longloom"], found["datasketch"]
     say(
         "near duplicates",
-        f"{len(texts):,} texts, {megabytes:.0f} MB, one core: longloom {megabytes / ours.warm_cpu:.1f} MB/s, datasketch "
+        f"{len(texts):,} texts, {megabytes:.0f} MB, one core: longloom {megabytes / ours.warm_cpu:.1f} MB/s, "
+        f"datasketch "
         f"{megabytes / theirs.warm_cpu:.2f} ({ratio(theirs.warm_cpu, ours.warm_cpu):.1f}x warm, "
         f"{ratio(theirs.cold, ours.cold):.1f}x cold, reach 5x); of {len(truth)} pairs above {SETTINGS.threshold} found "
         f"{recall['longloom']:.3f} and {recall['datasketch']:.3f}, of those named {precision['longloom']:.3f} and "

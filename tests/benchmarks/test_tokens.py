@@ -106,7 +106,8 @@ def test_tokens(spark: SparkSession, tmp_path: Path) -> None:
         "tokens",
         f"longloom {warm['longloom']:.0f} MB/s on {whole[1]:,.0f} MB, "
         + ", ".join(line(name, reach, warm, cold) for name, reach in (("encode_batch_fast", 20), ("tiktoken", 8)))
-        + f" on {part[1]:,.0f} MB in the same Spark job; counts identical on {len(found['part'].result):,} texts and on "
+        + f" on {part[1]:,.0f} MB in the same Spark job; counts identical on {len(found['part'].result):,} texts "
+        f"and on "
         f"{len(strange['longloom']):,} odd ones (scripts without spaces, code, runs, special tokens spelled out); "
         f"longloom on the peers' part {part[1] / found['part'].warm:.0f} MB/s",
     )

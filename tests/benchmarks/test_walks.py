@@ -73,7 +73,8 @@ def test_walks(conversations: int, what: str) -> None:
     say(
         "walks",
         f"{len(names):,} nodes, {len(edges.source):,} edges ({what}), largest hub {edges.degrees.max():,}, "
-        f"M walks/s of {NODES} nodes on one core: as node ids longloom {speed['ours']:.2f}, PecanPy {speed['peer']:.3f} "
+        f"M walks/s of {NODES} nodes on one core: as node ids longloom {speed['ours']:.2f}, "
+        f"PecanPy {speed['peer']:.3f} "
         f"({speed['ours'] / speed['peer']:.1f}x, reach 5x); bare compiled loops {speed['ours loop']:.2f} and "
         f"{speed['peer loop']:.2f} ({speed['ours loop'] / speed['peer loop']:.1f}x, PecanPy without the rule of "
         f"distinct fields); χ²/dof {statistic / freedom:.3f} at {freedom} degrees, forbidden fields {forbidden}, "
