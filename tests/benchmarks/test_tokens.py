@@ -49,12 +49,13 @@ def tiktoken_encoding() -> Any:
 
 @cache
 def hugging_face() -> Any:
-    """The same vocabulary for the tokenizers package, by transformers' own converter."""
+    """The same vocabulary for the tokenizers package, by transformers' own converter with its pattern for it.
+
+    (tiktoken's own spelling of the pattern has possessive quantifiers, which mean something else to this engine.)
+    """
     from transformers.convert_slow_tokenizer import TikTokenConverter
 
-    tiktoken_encoding()
-    vocabulary = find_vocabulary(SETTINGS)
-    return TikTokenConverter(vocab_file=str(vocabulary.path), pattern=tiktoken_encoding()._pat_str).converted()
+    return TikTokenConverter(vocab_file=str(find_vocabulary(SETTINGS).path)).converted()
 
 
 ENGINES: dict[str, Count] = {"longloom": by_longloom, "tiktoken": by_tiktoken, "encode_batch_fast": by_hugging_face}
