@@ -19,9 +19,11 @@ from pyspark.sql import functions as F
 Ints = npt.NDArray[np.int64]
 
 PAIRS_AT_ONCE = 1 << 23  # pairs expanded together: bounds the memory of a group (64 MiB per array)
-EDGE_COLUMNS = (
-    "setting string, document_type string, source string, target string, "
-    "source_field string, target_field string, count bigint"
+# Edges leave a group by source, its targets in a list: half the bytes of a row per edge on the way into the JVM.
+TARGETS = pa.list_(pa.struct([("target", pa.string()), ("target_field", pa.string()), ("count", pa.int64())]))
+GROUP_COLUMNS = (
+    "setting string, document_type string, source string, source_field string, "
+    "targets array<struct<target: string, target_field: string, count: bigint>>"
 )
 
 
@@ -70,25 +72,38 @@ def count_edges(paths: DataFrame, buckets: int = 1) -> DataFrame:
     spread = paths.select("setting", "document_type", "conversation", held.alias("nodes")).withColumn(
         "bucket", F.explode(F.array_distinct("nodes.bucket"))
     )
-    return spread.groupBy("setting", "document_type", "bucket").applyInArrow(cast(Any, edges_of_group), EDGE_COLUMNS)
+    groups = spread.groupBy("setting", "document_type", "bucket")
+    by_source = groups.applyInArrow(cast(Any, edges_of_group), GROUP_COLUMNS)
+    edges = by_source.select("setting", "document_type", "source", "source_field", F.inline("targets"))
+    return edges.select("setting", "document_type", "source", "target", "source_field", "target_field", "count")
 
 
 def edges_of_group(key: tuple[pa.Scalar, ...], table: pa.Table) -> pa.Table:
-    """The edges of one (setting, type, bucket): those whose source is of the bucket, sorted by (source, target)."""
+    """The edges of one (setting, type, bucket) as rows of GROUP_COLUMNS: those whose source is of the bucket.
+
+    Sources are in the order of (field, node), and so are the targets of each.
+    """
     setting, document_type, bucket = (part.as_py() for part in key)
     conversation, number, nodes = _held_numbers(table)
     owned = nodes["bucket"].to_numpy() == bucket
-    field = nodes["field"].dictionary_encode().combine_chunks().indices.to_numpy()
-    source, target, count = count_pairs(conversation, number, field, owned)
+    fields = nodes["field"].combine_chunks()
+    source, target, count = count_pairs(
+        conversation, number, fields.dictionary_encode().indices.to_numpy(zero_copy_only=False), owned
+    )
+    first = np.flatnonzero(np.concatenate([[True], source[1:] != source[:-1]])) if len(source) else source
+    names, targets = nodes["node"].combine_chunks(), pa.array(target)
+    held = pa.StructArray.from_arrays(
+        [names.take(targets), fields.take(targets), pa.array(count)], fields=list(TARGETS.value_type)
+    )
+    offsets = np.append(first, len(source)).astype(np.int32)
+    sources = pa.array(source[first])
     return pa.table(
         {
-            "setting": pa.repeat(pa.scalar(setting, pa.string()), len(count)),
-            "document_type": pa.repeat(pa.scalar(document_type, pa.string()), len(count)),
-            "source": nodes["node"].combine_chunks().take(pa.array(source)),
-            "target": nodes["node"].combine_chunks().take(pa.array(target)),
-            "source_field": nodes["field"].combine_chunks().take(pa.array(source)),
-            "target_field": nodes["field"].combine_chunks().take(pa.array(target)),
-            "count": count,
+            "setting": pa.repeat(pa.scalar(setting, pa.string()), len(first)),
+            "document_type": pa.repeat(pa.scalar(document_type, pa.string()), len(first)),
+            "source": names.take(sources),
+            "source_field": fields.take(sources),
+            "targets": pa.ListArray.from_arrays(pa.array(offsets), held, type=TARGETS),
         }
     )
 

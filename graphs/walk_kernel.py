@@ -36,7 +36,8 @@ class WalkGraph:
     `field_start` [F+1]: nodes of field f are field_start[f] .. field_start[f+1]-1.
     `section` [n*F+1]: neighbours of node v in field f are entries section[v*F+f] .. section[v*F+f+1]-1.
     `section_weight` [n, F]: their summed weight. `neighbour`, `cumulative` [2*edges]: the neighbour, and the summed
-    weight of its section up to and including it.
+    weight of its section up to and including it. `guide` [2*edges]: of a section of k neighbours, entry j says how far
+    into the section the first neighbour lies whose cumulative weight is above j/k of the whole (Chen and Asau 1974).
     """
 
     field_start: Ints
@@ -44,6 +45,7 @@ class WalkGraph:
     section_weight: Floats
     neighbour: Nodes
     cumulative: Floats
+    guide: Nodes
 
     @property
     def fields(self) -> int:
@@ -74,8 +76,10 @@ def build_graph(field: Ints, source: Ints, target: Ints, weight: Floats) -> Walk
     section_weight = np.zeros((len(field), fields), dtype=np.float64)
     neighbour = np.empty(2 * len(source), dtype=np.int32)
     cumulative = np.empty(2 * len(source), dtype=np.float64)
+    guide = np.empty(2 * len(source), dtype=np.int32)
     _fill_rows(field, source, target, weight, section, section_weight, neighbour, cumulative)
-    return WalkGraph(field_start, section, section_weight, neighbour, cumulative)
+    _fill_guide(section, cumulative, guide)
+    return WalkGraph(field_start, section, section_weight, neighbour, cumulative, guide)
 
 
 def sample(graph: WalkGraph, key: int, walks: Ints, nodes: int, min_nodes: int, max_redraws: int) -> Walks:
@@ -100,6 +104,7 @@ def sample(graph: WalkGraph, key: int, walks: Ints, nodes: int, min_nodes: int, 
             graph.section_weight,
             graph.neighbour,
             graph.cumulative,
+            graph.guide,
             stream,
             walks,
             np.int64(redraw),
@@ -149,6 +154,19 @@ def _fill_rows(
 
 
 @compiled
+def _fill_guide(section: Any, cumulative: Any, guide: Any) -> None:
+    """One pass over each section: both the shares and the cumulative weights only grow."""
+    for s in range(len(section) - 1):
+        low, size = section[s], section[s + 1] - section[s]
+        at = 0
+        for j in range(size):
+            share = cumulative[low + size - 1] * (j / size)
+            while at < size - 1 and cumulative[low + at] <= share:
+                at += 1
+            guide[low + j] = at
+
+
+@compiled
 def _mix(value: Any) -> Any:
     """The finaliser of splitmix64: a bijection of 64 bits in which every input bit moves half of the output."""
     value = (value ^ (value >> np.uint64(30))) * MIX_A
@@ -170,37 +188,31 @@ def _uniform(walk_key: Any, draw: Any) -> Any:
 
 
 @compiled
-def _pick_field(weights: Any, visited: Any, uniform: Any) -> Any:
-    """A field in proportion to its weight among those not visited, -1 when none has any."""
+def _pick_field(weights: Any, visited: Any, uniform: Any, reached: Any) -> Any:
+    """A field in proportion to its weight among those not visited, -1 when none has any. `reached` is scratch."""
     total = 0.0
     for f in range(len(weights)):
-        if not (visited >> np.uint64(f)) & np.uint64(1):
-            total += weights[f]
+        total += weights[f] * np.float64(((visited >> np.uint64(f)) & np.uint64(1)) ^ np.uint64(1))
+        reached[f] = total
     if total <= 0.0:
         return -1
-    rest = uniform * total
-    picked = -1
-    for f in range(len(weights)):
-        if weights[f] > 0.0 and not (visited >> np.uint64(f)) & np.uint64(1):
-            picked = f  # the last eligible one catches what rounding leaves over
-            if rest < weights[f]:
-                break
-            rest -= weights[f]
+    picked, aim = 0, uniform * total
+    for f in range(len(weights)):  # without a branch: which field it will be is what a processor cannot guess
+        picked += reached[f] <= aim
+    while picked == len(weights) or reached[picked] == 0.0 or (picked and reached[picked] == reached[picked - 1]):
+        picked -= 1  # rounding reached the end, or a field of no weight: the last eligible one catches it
     return picked
 
 
 @compiled
-def _pick_entry(cumulative: Any, low: Any, high: Any, uniform: Any) -> Any:
-    """The entry of a section that holds the uniform's share of its weight (binary search)."""
-    aim = uniform * cumulative[high - 1]
-    last = high - 1
-    while low < last:
-        middle = (low + last) // 2
-        if cumulative[middle] > aim:
-            last = middle
-        else:
-            low = middle + 1
-    return low
+def _find_entry(cumulative: Any, guide: Any, low: Any, high: Any, slot: Any, aim: Any) -> Any:
+    """The entry of a section in whose share of the weight `aim` lies: near where the guide points."""
+    entry = low + guide[slot]
+    while entry < high - 1 and cumulative[entry] <= aim:
+        entry += 1
+    while entry > low and cumulative[entry - 1] > aim:  # where rounding put the guide one too far
+        entry -= 1
+    return entry
 
 
 @compiled
@@ -210,6 +222,7 @@ def _walk(
     section_weight: Any,
     neighbour: Any,
     cumulative: Any,
+    guide: Any,
     stream: Any,
     walks: Any,
     redraw: Any,
@@ -217,11 +230,17 @@ def _walk(
     out: Any,
     length: Any,
 ) -> None:
-    """Draw try `redraw` of the pending walks, block by block, all walkers of a block one step at a time."""
+    """Draw try `redraw` of the pending walks, block by block, all walkers of a block one step at a time.
+
+    Each step is a few short loops over the block, each of which waits for one kind of memory: their cache misses
+    overlap, where a walker on its own would wait for one after the other.
+    """
     keys = np.empty(BLOCK, dtype=np.uint64)
     visited = np.empty(BLOCK, dtype=np.uint64)
     node = np.empty(BLOCK, dtype=np.int64)  # where each walker stands, -1 when it is dead
     chosen = np.empty(BLOCK, dtype=np.int64)  # the section it walks into, -1 when there is none
+    weight = np.empty(BLOCK, dtype=np.float64)  # of that section
+    entry = np.empty(BLOCK, dtype=np.int64)
     for begin in range(0, len(pending), BLOCK):
         size = min(BLOCK, len(pending) - begin)
         for b in range(size):
@@ -232,14 +251,13 @@ def _walk(
             out[row, 0] = node[b]
             length[row] = 1
         for step in range(1, out.shape[1]):
-            _choose_sections(section_weight, node[:size], visited, keys, step, chosen)
+            _choose_sections(section_weight, node[:size], visited, keys, step, chosen, weight)
+            _choose_entries(section, cumulative, guide, keys, step, chosen[:size], weight, entry)
             for b in range(size):
                 if chosen[b] < 0:
                     node[b] = -1
                     continue
-                low, high = section[chosen[b]], section[chosen[b] + 1]
-                entry = _pick_entry(cumulative, low, high, _uniform(keys[b], 2 * step + 1))
-                node[b] = neighbour[entry]
+                node[b] = neighbour[entry[b]]
                 row = pending[begin + b]
                 out[row, step] = node[b]
                 length[row] = step + 1
@@ -255,9 +273,12 @@ def _start(field_start: Any, walk_key: Any, visited: Any) -> Any:
 
 
 @compiled
-def _choose_sections(section_weight: Any, node: Any, visited: Any, keys: Any, step: Any, chosen: Any) -> None:
+def _choose_sections(
+    section_weight: Any, node: Any, visited: Any, keys: Any, step: Any, chosen: Any, weight: Any
+) -> None:
     """The section each walker goes into. All rows are touched first: a quarter faster, the misses overlap."""
     fields = section_weight.shape[1]
+    reached = np.empty(fields, dtype=np.float64)
     touched = 0.0
     for b in range(len(node)):
         if node[b] >= 0:
@@ -265,7 +286,30 @@ def _choose_sections(section_weight: Any, node: Any, visited: Any, keys: Any, st
     for b in range(len(node)):
         chosen[b] = -1
         if node[b] >= 0 and touched >= 0.0:  # always true; keeps the loop above from being optimised away
-            f = _pick_field(section_weight[node[b]], visited[b], _uniform(keys[b], 2 * step))
+            f = _pick_field(section_weight[node[b]], visited[b], _uniform(keys[b], 2 * step), reached)
             if f >= 0:
                 chosen[b] = node[b] * fields + f
+                weight[b] = section_weight[node[b], f]
                 visited[b] |= np.uint64(1) << np.uint64(f)
+
+
+@compiled
+def _choose_entries(
+    section: Any, cumulative: Any, guide: Any, keys: Any, step: Any, chosen: Any, weight: Any, entry: Any
+) -> None:
+    """The entry each walker takes out of its section; dead walkers are passed over."""
+    low, high = np.empty(len(chosen), dtype=np.int64), np.empty(len(chosen), dtype=np.int64)
+    slot, aim = np.empty(len(chosen), dtype=np.int64), np.empty(len(chosen), dtype=np.float64)
+    for b in range(len(chosen)):
+        if chosen[b] >= 0:
+            low[b], high[b] = section[chosen[b]], section[chosen[b] + 1]
+    touched = 0.0
+    for b in range(len(chosen)):
+        if chosen[b] >= 0:
+            uniform = _uniform(keys[b], 2 * step + 1)
+            slot[b] = low[b] + np.int64(uniform * (high[b] - low[b]))
+            aim[b] = uniform * weight[b]
+            touched += guide[slot[b]] + cumulative[slot[b]]
+    for b in range(len(chosen)):
+        if chosen[b] >= 0 and touched >= 0.0:  # always true, as above
+            entry[b] = _find_entry(cumulative, guide, low[b], high[b], slot[b], aim[b])

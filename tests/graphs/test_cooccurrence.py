@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from itertools import combinations
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -39,8 +40,14 @@ def as_group(conversations: Conversations) -> pa.Table:
     return pa.table({"conversation": pa.array(conversations, pa.string()), "nodes": pa.array(rows, HELD)})
 
 
+def rows_of_group(group: pa.Table) -> list[dict[str, Any]]:
+    """One row per edge, as Spark spreads them."""
+    sources = edges_of_group(KEY, group).to_pylist()
+    return [{**source, **target} for source in sources for target in source["targets"]]
+
+
 def edges(conversations: Conversations) -> Counts:
-    rows = edges_of_group(KEY, as_group(conversations)).to_pylist()
+    rows = rows_of_group(as_group(conversations))
     found = Counter({(row["source"], row["target"]): row["count"] for row in rows})
     assert len(found) == len(rows)
     return found
@@ -68,11 +75,11 @@ def test_counts_of_a_split_add_up(held: Conversations, data: st.DataObject) -> N
 
 def test_a_conversation_in_two_rows_counts_once() -> None:
     group = pa.concat_tables([as_group({"c": [("f", "a")]}), as_group({"c": [("g", "b"), ("f", "a")]})])
-    assert [row["count"] for row in edges_of_group(KEY, group).to_pylist()] == [1]
+    assert [row["count"] for row in rows_of_group(group)] == [1]
 
 
 def test_edges_are_sorted_by_field_and_node() -> None:
-    rows = edges_of_group(KEY, as_group({"c": [("g", "a"), ("f", "z"), ("f", "y"), ("h", "b")]})).to_pylist()
+    rows = rows_of_group(as_group({"c": [("g", "a"), ("f", "z"), ("f", "y"), ("h", "b")]}))
     ends = [(row["source_field"], row["source"], row["target_field"], row["target"]) for row in rows]
     assert ends == [
         ("f", "y", "g", "a"),

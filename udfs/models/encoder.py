@@ -18,6 +18,8 @@ from udfs.models.files import resolve_files
 from udfs.models.loading import Loaded, load
 from udfs.settings import EmbedderSettings
 
+# On a CPU: what a layer holds of so many tokens stays in the caches (a tenth faster than 16,384, measured).
+CPU_BATCH_TOKENS = 2_048
 KEPT_MODELS = 2  # a worker that meets a third (another GPU, other settings) drops the oldest
 
 _models: dict[tuple[str, str, str, str], Encoder] = {}
@@ -38,7 +40,8 @@ class Encoder:
         """
         full = [(*self.model.prefix, *ids, *self.model.suffix) for ids in sequences]
         out = torch.zeros((len(full), self.model.dimensions), dtype=torch.float32, device=self.device)
-        for batch in plan_batches([len(ids) for ids in full], batch_tokens, self.model.window):
+        budget = min(batch_tokens, CPU_BATCH_TOKENS) if self.device.type == "cpu" else batch_tokens
+        for batch in plan_batches([len(ids) for ids in full], budget, self.model.window):
             rows = torch.tensor(batch.indexes, device=self.device)
             out[rows] = self._batch_means(full, batch)
         return out.cpu().numpy()

@@ -1,0 +1,100 @@
+"""CPU seconds and peak memory of this process, of Spark's JVM and of its Python workers, read from /proc."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class Process:
+    """One running process: CPU seconds with those of children that ended, resident bytes."""
+
+    pid: int
+    parent: int
+    name: str
+    cpu: float
+    resident: int
+
+
+def running() -> dict[int, Process]:
+    """All processes of this machine; those that end while we look are left out."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                text = (entry / "stat").read_text(encoding="utf-8", errors="replace")
+            except OSError:
+                continue
+            name, rest = text[text.index("(") + 1 : text.rindex(")")], text[text.rindex(")") + 2 :].split()
+            cpu = sum(map(int, rest[11:15])) / TICKS
+            found[int(entry.name)] = Process(int(entry.name), int(rest[1]), name, cpu, int(rest[21]) * PAGE)
+    return found
+
+
+def descendants(pid: int) -> list[Process]:
+    """The processes below this one, in no order."""
+    every = running()
+    below, known = [], {pid}
+    while grown := [p for p in every.values() if p.parent in known and p.pid not in known]:
+        known |= {p.pid for p in grown}
+        below += grown
+    return below
+
+
+def spark_cpu() -> float:
+    """CPU seconds so far of everything this process started: the JVM and its Python workers."""
+    return sum(process.cpu for process in descendants(os.getpid()))
+
+
+@dataclass
+class Peaks:
+    """Largest resident bytes seen: the driver (JVM and Python together), the largest Python worker, all of them."""
+
+    driver: int = 0
+    worker: int = 0
+    workers: int = 0
+
+    def look(self, pid: int) -> None:
+        """Take one sample of the job that is process `pid`, or was started by it."""
+        job = [process for process in running().values() if process.pid == pid] + descendants(pid)
+        workers = [process.resident for process in job if "pyspark.daemon" in command(process.pid)]
+        self.driver = max(self.driver, sum(process.resident for process in job) - sum(workers))
+        self.worker = max([self.worker, *workers])
+        self.workers = max(self.workers, sum(workers))
+
+
+def command(pid: int) -> str:
+    """A process's command line; empty when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace").replace("\0", " ")
+    except OSError:
+        return ""
+
+
+class Watch(threading.Thread):
+    """Samples the memory of a job until it is stopped; `take` hands out the peaks since the last take."""
+
+    def __init__(self, pid: int, every: float = 0.3) -> None:
+        super().__init__(daemon=True)
+        self.pid, self.every, self.peaks, self.going = pid, every, Peaks(), True
+
+    def run(self) -> None:
+        while self.going:
+            self.peaks.look(self.pid)
+            time.sleep(self.every)
+
+    def take(self) -> Peaks:
+        """Peaks since the last call."""
+        taken, self.peaks = self.peaks, Peaks()
+        return taken
+
+    def stop(self) -> None:
+        self.going = False
+        self.join()
