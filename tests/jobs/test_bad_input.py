@@ -85,6 +85,15 @@ def test_an_endpoint_that_is_not_there_is_said_first(
     assert not (tmp_path / "root").exists()
 
 
+@pytest.mark.spark
+def test_models_that_are_not_there_are_said_first(spark: SparkSession, tmp_path: Path) -> None:
+    given = ["embedder.name=/nowhere/model", "tokenizer.name=/nowhere/tokenizer"]
+    with pytest.raises(SettingsFault) as caught:
+        Synthesis(spark, load_settings(None, given, str(tmp_path / "root")), STAGES, Choices()).run()
+    assert ["there is no such folder" in caught.value.faults[0], "is not there" in caught.value.faults[1]] == [True] * 2
+    assert not (tmp_path / "root").exists()
+
+
 # --- data ---------------------------------------------------------------------------------------------------------
 
 
@@ -129,6 +138,11 @@ def test_the_content_decides_what_a_record_is(spark: SparkSession, root: str, tm
     assert len([row for row in seen if row["record_table"] == "conversations"]) == 4, "every sighting is kept"
     assert len([row for row in seen if row["record_table"] == "documents"]) == 2
     assert len(rows(runner, "long_conversations")) == 2 and len(rows(runner, "long_documents")) == 1
+    (folder / "copy.jsonl").unlink()
+    later = make_runner(spark, root, [*given, "filter.min_conversation_tokens=50"], "run-2")
+    told = run_stages(later, "conversations").warnings
+    assert any("copy.jsonl: an input (conversations) of an earlier run is no longer among" in line for line in told)
+    assert len(rows(later, "conversations")) == 2, "what came of it stays"
 
 
 @pytest.mark.spark
