@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import posixpath
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
@@ -42,6 +44,8 @@ class Tables:
     run_id: str = ""
     fence: Callable[[], None] = lambda: None  # asked before every commit: raises when the root is no longer ours
     _versions: dict[str, int] = field(default_factory=dict)
+    # Stages run two at a time, and some write one table: two that make it at once would refuse each other.
+    _saving: defaultdict[str, Lock] = field(default_factory=lambda: defaultdict(Lock))
 
     @property
     def state(self) -> str:
@@ -200,11 +204,12 @@ class Tables:
 
     def _save(self, writer: DataFrameWriter, name: str) -> int:
         self.fence()
-        if self.storage.schema_name:
-            writer.saveAsTable(self.location(name))
-        else:
-            writer.save(self.location(name))
-        return self.refresh(name)
+        with self._saving[name]:
+            if self.storage.schema_name:
+                writer.saveAsTable(self.location(name))
+            else:
+                writer.save(self.location(name))
+            return self.refresh(name)
 
     def _newest(self, name: str) -> int:
         if self.storage.schema_name:
