@@ -14,12 +14,11 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-import sql
 from jobs.runtime.settings import load_settings
 from jobs.runtime.tables import Tables
+from jobs.stages import STAGES
 
 TOLERANCE = 1e-5
-LOGS = frozenset({"llm_calls", "deferrals", "stage_runs"})  # what happened, not what came of it
 COUNTED = frozenset({"nodes", "edges"})  # a row per batch and key; the sum is the count
 # Of any table: marks of the run, the batch, the epoch, the commit and the call that made a row.
 MARKS = frozenset({"run_id", "batch", "type_version", "nodes_version", "edges_version", "call_id"})
@@ -35,8 +34,9 @@ def tables_at(spark: SparkSession, root: str | Path) -> Tables:
 
 
 def result_tables() -> tuple[str, ...]:
-    """Every table but the logs."""
-    return tuple(name for name in sql.tables() if name not in LOGS)
+    """Every table that stages and the listing of inputs write; not the logs, which tell what happened."""
+    written = [name for stage in STAGES for name in (stage.name, *stage.also)]
+    return tuple(dict.fromkeys(["source_files", *written]))
 
 
 def content(tables: Tables, name: str, without: Iterable[str] = ()) -> Rows:

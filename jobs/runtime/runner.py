@@ -175,7 +175,8 @@ class Runner:
             self.history.defer(stage.name, waits, deferred_pass)
         again = [row["input_id"] for row in waits.select("input_id").collect()] if deferred_pass else []
         self._name_file_faults(ready)
-        self._write(stage, outputs, ready, added, once)
+        # A commit without a row would wake every stage behind; only a table's first one says something by itself.
+        self._write(stage, outputs, ready if done.out or not self.tables.exists(stage.name) else None, added, once)
         tally.add(done)
         return session.createDataFrame([(i,) for i in again], "input_id string")
 
@@ -201,13 +202,20 @@ class Runner:
         return made, waiting
 
     def _write(
-        self, stage: Stage, outputs: Mapping[str, DataFrame], ready: DataFrame, added: dict[str, Any], once: Once | None
+        self,
+        stage: Stage,
+        outputs: Mapping[str, DataFrame],
+        ready: DataFrame | None,
+        added: dict[str, Any],
+        once: Once | None,
     ) -> None:
+        """Append further tables, then what is ready, in commits that a replay of the batch does not repeat."""
         note = {"stage": stage.name}
         for name in stage.also:
             frame = self.tables.conform(outputs[name], name, added)
-            self.tables.append(self._unseen(name, frame, ready.sparkSession), name, note, once)
-        self.tables.append(ready, stage.name, note, once)
+            self.tables.append(self._unseen(name, frame, frame.sparkSession), name, note, once)
+        if ready is not None:
+            self.tables.append(ready, stage.name, note, once)
 
     def _name_file_faults(self, rows: DataFrame) -> None:
         if "path" in rows.columns:

@@ -203,6 +203,7 @@ def test_more_input_is_added_and_the_old_rows_stay(
     assert stages["conversations"]["in"] == 1
     assert 0 < stages["meta_records"]["calls"] <= 8
     assert stages["document_types"]["calls"] == 0, "the types are frozen"
+    assert stages["long_documents"]["state"] == "unchanged", "no document came, so nothing behind documents starts"
     tables = tables_of(spark, root)
     for name, rows in old.items():
         now = content(tables, name)
