@@ -40,6 +40,7 @@ def versions(spark: SparkSession, root: Path) -> dict[str, int]:
     return {name: tables.version(name) for name in sql.tables()}
 
 
+@pytest.mark.timeout(3600)
 def test_a_root_that_forgot_is_one_that_never_saw(spark: SparkSession, tmp_path: Path) -> None:
     corpus = small_corpus(tmp_path / "whole")
     talks = corpus.write_conversations(tmp_path / "conversations-1.parquet", 0, -8)

@@ -70,6 +70,8 @@ def counted(runner: Runner) -> tuple[dict[str, int], dict[tuple[str, str], int]]
     return dict(nodes), dict(edges)
 
 
+@pytest.mark.faults
+@pytest.mark.timeout(1800)
 def test_a_file_goes_with_everything_made_from_it_and_stays_away(
     spark: SparkSession, root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +139,49 @@ def test_a_file_goes_with_everything_made_from_it_and_stays_away(
     assert read <= {row["id"] for row in rows(later, "conversations")}
     judged = {row["id"]: row["reject_reason"] for row in rows(later, "long_documents")}
     assert judged[twin] is None, "the duplicate of what was forgotten is judged again"
+
+
+def test_documents_go_and_their_duplicates_are_judged_again(spark: SparkSession, root: str, tmp_path: Path) -> None:
+    (tmp_path / "talks").mkdir()
+    (tmp_path / "docs").mkdir()
+    write_conversations(tmp_path / "talks" / "a.jsonl", [talk("rice")])
+    write_documents(tmp_path / "docs" / "a.jsonl", [prose("basalt", 10), prose("quartz", 10)])
+    given = settings(tmp_path)
+    run_stages(make_runner(spark, root, given), *DOCUMENT_STAGES)
+    write_documents(tmp_path / "docs" / "b.jsonl", [prose("basalt", 10).upper(), prose("quartz", 10)])
+    runner = make_runner(spark, root, given, "run-2")
+    run_stages(runner, *DOCUMENT_STAGES)
+    (twin,) = [row["id"] for row in rows(runner, "long_documents") if row["reject_reason"]]
+    write_documents(tmp_path / "docs" / "c.jsonl", [prose("opal", 10)])
+    run_stages(make_runner(spark, root, given, "run-3"), "documents")  # and long_documents has not read it
+
+    names = [str(tmp_path / "docs" / f"{name}.jsonl") for name in "ac"]
+    forgetter = make_runner(spark, root, given, "forget-1")
+    outcome = forget(forgetter, STAGES, names, [])
+    assert outcome.removed == {"documents": 2, "long_documents": 2, "sources": 3, "source_files": 2}
+    assert outcome.again == {"long_documents": 1}
+    (quartz,) = [row for row in rows(forgetter, "documents") if "quartz" in row["text"]]
+    assert quartz["path"].endswith("b.jsonl"), "a record of two files stays, in the other one"
+    told = texts_of(forgetter)
+    assert "opal" not in told and "basalt" not in told and "BASALT" in told
+
+    said: list[str] = []
+    again = make_runner(spark, root, given, "forget-2")
+    again.say = said.append
+    versions = {name: again.tables.version(name) for name in sql.tables()}
+    assert not forget(again, STAGES, names, []).removed
+    assert all("was forgotten before" in sentence for sentence in said) and len(said) == 2
+    assert {name: again.tables.refresh(name) for name in versions} == versions
+
+    write_documents(tmp_path / "docs" / "copy.jsonl", [prose("opal", 10), prose("coral", 10)])
+    later = make_runner(spark, root, given, "run-4")
+    summary = run_stages(later, *DOCUMENT_STAGES)
+    assert summary.stages["documents"].reasons == {"forgotten": 1}
+    assert sum("was forgotten and is not read again" in warning for warning in summary.warnings) == 2
+    assert "opal" not in texts_of(later) and "coral" in texts_of(later)
+    judged = {row["id"]: row["reject_reason"] for row in rows(later, "long_documents")}
+    assert judged[twin] is None, "the duplicate of what was forgotten is judged again"
+    assert len(judged) == 3, "opal was forgotten before long_documents came to read it"
 
 
 def test_what_is_unknown_is_refused_all_at_once(spark: SparkSession, root: str, tmp_path: Path) -> None:
