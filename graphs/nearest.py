@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from graphs.distinct import distinct
 from graphs.jit import compiled
 
 Ints = npt.NDArray[np.int64]
@@ -29,7 +30,7 @@ class SeedIndex:
 
 def build_index(nodes: int, seeds: int, seed: Ints, node: Ints) -> SeedIndex:
     """Index of `seeds` paths over `nodes` nodes, from parallel arrays (path, node); repeats count once."""
-    pairs = np.unique(node * max(seeds, 1) + seed)
+    pairs = distinct(node * max(seeds, 1) + seed)
     start = np.searchsorted(pairs, np.arange(nodes + 1, dtype=np.int64) * max(seeds, 1))
     return SeedIndex(start.astype(np.int64), (pairs % max(seeds, 1)).astype(np.int64), seeds)
 
@@ -59,7 +60,8 @@ def _count_overlaps(start: Any, seed: Any, seeds: Any, walks: Any, best: Any, ov
     nodes = np.empty(walks.shape[1], dtype=np.int64)
     for w in range(walks.shape[0]):
         size = _by_list_length(start, walks[w], nodes)
-        n_touched, most, read = 0, 0, 0
+        n_touched, read = 0, 0
+        most: Any = 0
         while read < size and most <= size - read:  # a tie may still go to a new path of a smaller number
             for p in range(start[nodes[read]], start[nodes[read] + 1]):
                 s = seed[p]
