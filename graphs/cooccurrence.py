@@ -16,6 +16,8 @@ import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from graphs.distinct import distinct
+
 Ints = npt.NDArray[np.int64]
 
 PAIRS_AT_ONCE = 1 << 23  # pairs expanded together: bounds the memory of a group (64 MiB per array)
@@ -116,7 +118,7 @@ def count_pairs(
     `conversation` and `node` are parallel [m] and below 2**31, repeats count once; `field` and `owned` tell them of
     each node. Pairs are packed into one 64-bit number, sorted and counted by run length, block by block.
     """
-    held = np.unique((conversation << 32) | node)
+    held = distinct((conversation << 32) | node)
     conversation, node = held >> 32, held & 0xFFFFFFFF
     end = np.searchsorted(conversation, conversation, side="right")
     partners = np.where(owned[node], end - np.arange(len(node)) - 1, 0)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from graphs.distinct import distinct
 from graphs.jit import compiled
 
 Ints = npt.NDArray[np.int64]
@@ -29,7 +30,7 @@ class SeedIndex:
 
 def build_index(nodes: int, seeds: int, seed: Ints, node: Ints) -> SeedIndex:
     """Index of `seeds` paths over `nodes` nodes, from parallel arrays (path, node); repeats count once."""
-    pairs = np.unique(node * max(seeds, 1) + seed)
+    pairs = distinct(node * max(seeds, 1) + seed)
     start = np.searchsorted(pairs, np.arange(nodes + 1, dtype=np.int64) * max(seeds, 1))
     return SeedIndex(start.astype(np.int64), (pairs % max(seeds, 1)).astype(np.int64), seeds)
 
@@ -49,24 +50,66 @@ def nearest_seeds(index: SeedIndex, walks: Nodes) -> tuple[Ints, Ints]:
 
 @compiled
 def _count_overlaps(start: Any, seed: Any, seeds: Any, walks: Any, best: Any, overlap: Any) -> None:
-    """One counter per seed path; only the counters that a walk touched are read and cleared."""
+    """One counter per seed path; only the counters that a walk touched are read and cleared.
+
+    The lists of a walk's nodes are read from the shortest on, until a path that none of those read so far holds could
+    no longer win. In what is left, the longest lists, only the paths met so far are looked for.
+    """
     counter = np.zeros(seeds, dtype=np.int32)
     touched = np.empty(seeds, dtype=np.int64)
+    nodes = np.empty(walks.shape[1], dtype=np.int64)
     for w in range(walks.shape[0]):
-        n_touched = 0
-        for step in range(walks.shape[1]):
-            node = np.int64(walks[w, step])
-            if node < 0:
-                break
-            for p in range(start[node], start[node + 1]):
+        size = _by_list_length(start, walks[w], nodes)
+        n_touched, read = 0, 0
+        most: Any = 0
+        while read < size and most <= size - read:  # a tie may still go to a new path of a smaller number
+            for p in range(start[nodes[read]], start[nodes[read] + 1]):
                 s = seed[p]
                 if counter[s] == 0:
                     touched[n_touched] = s
                     n_touched += 1
                 counter[s] += 1
+                most = max(most, counter[s])
+            read += 1
         for t in range(n_touched):
             s = touched[t]
-            if counter[s] > overlap[w] or (counter[s] == overlap[w] and s < best[w]):
-                overlap[w] = counter[s]
-                best[w] = s
+            held = np.int64(counter[s])
             counter[s] = 0
+            for k in range(read, size):
+                if held + size - k < most:
+                    break
+                held += _holds(seed, start[nodes[k]], start[nodes[k] + 1], s)
+            if held > overlap[w] or (held == overlap[w] and s < best[w]):
+                overlap[w] = held
+                best[w] = s
+            most = max(most, held)
+
+
+@compiled
+def _by_list_length(start: Any, walk: Any, nodes: Any) -> Any:
+    """How many nodes a walk has; they are put into `nodes`, the one with the shortest list first."""
+    size = 0
+    for step in range(len(walk)):
+        if walk[step] < 0:
+            break
+        node = np.int64(walk[step])
+        at = size
+        while at > 0 and start[nodes[at - 1] + 1] - start[nodes[at - 1]] > start[node + 1] - start[node]:
+            nodes[at] = nodes[at - 1]
+            at -= 1
+        nodes[at] = node
+        size += 1
+    return size
+
+
+@compiled
+def _holds(seed: Any, low: Any, high: Any, wanted: Any) -> Any:
+    """1 when the list seed[low:high] holds the path, else 0 (binary search)."""
+    end = high
+    while low < high:
+        middle = (low + high) // 2
+        if seed[middle] < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    return 1 if low < end and seed[low] == wanted else 0

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from graphs.distinct import distinct
 from graphs.nearest import build_index, nearest_seeds
 from graphs.settings import WalkSettings
 from graphs.walk_kernel import WalkGraph, Walks, build_graph, sample
@@ -158,7 +159,7 @@ def _wanted_indexes(wanted: pa.Table) -> Ints:
         np.arange(first, first + max(count, 0), dtype=np.int64)
         for first, count in zip(wanted["first"].to_pylist(), wanted["count"].to_pylist(), strict=True)
     ]
-    return np.unique(np.concatenate(ranges)) if ranges else np.empty(0, dtype=np.int64)
+    return distinct(np.concatenate(ranges)) if ranges else np.empty(0, dtype=np.int64)
 
 
 def _nearest(graph: NamedGraph, seeds: pa.Table, walks: Walks) -> tuple[Ints, Ints]:
