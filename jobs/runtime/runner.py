@@ -151,7 +151,7 @@ class Runner:
         deferred_pass: int = 0,
         wanted: DataFrame | None = None,
     ) -> DataFrame:
-        """Run the stage over `driving`, write its outputs, return (input_id) of what was deferred."""
+        """Run the stage over `driving`, write its outputs, return what was deferred [input_id, …]."""
         session = driving.sparkSession if driving is not None else self.spark
         done = StageTally(stage.name)
         rows, waits = self._outputs(stage, driving, session, done, wanted)
@@ -173,12 +173,14 @@ class Runner:
         waits = self._waits(held, waits)
         if done.deferred:
             self.history.defer(stage.name, waits, deferred_pass)
-        again = [row["input_id"] for row in waits.select("input_id").collect()] if deferred_pass else []
+        again = (
+            settled(waits.select("input_id")) if deferred_pass else waits
+        )  # now: the calls they wait for may be made
         self._name_file_faults(ready)
         # A commit without a row would wake every stage behind; only a table's first one says something by itself.
         self._write(stage, outputs, ready if done.out or not self.tables.exists(stage.name) else None, added, once)
         tally.add(done)
-        return session.createDataFrame([(i,) for i in again], "input_id string")
+        return again
 
     def _outputs(
         self,
