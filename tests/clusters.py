@@ -78,11 +78,16 @@ def standalone(folder: Path, workers: int = 2) -> Iterator[str]:
     master = ["master.Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", str(page)]
     worker = ["worker.Worker", "--host", "127.0.0.1", "--webui-port", "0", "--cores", "1", "--memory", "2g"]
     commands = [master] + [[*worker, "--work-dir", str(folder / f"work-{n}"), address] for n in range(workers)]
+    home, java = checkout.spark_home(), find_java(os.environ)
+    assert home is not None and java is not None
+    environment = _bare() | {"SPARK_HOME": str(home), "JAVA_HOME": str(java.home), "SPARK_DAEMON_MEMORY": "256m"}
+    environment["SPARK_LOCAL_IP"] = "127.0.0.1"
     started: list[subprocess.Popen[bytes]] = []
     try:
         for command in commands:
             with (folder / f"{command[0]}-{len(started)}.log").open("wb") as log:
-                started.append(subprocess.Popen(_spark_class(command), cwd=folder, env=_bare(), stdout=log, stderr=log))
+                whole = [str(home / "bin/spark-class"), f"org.apache.spark.deploy.{command[0]}", *command[1:]]
+                started.append(subprocess.Popen(whole, cwd=folder, env=environment, stdout=log, stderr=log))
         _until_registered(page, workers)
         yield address
     finally:
@@ -121,13 +126,6 @@ def _bare() -> dict[str, str]:
     """This process's environment without what leads to the checkout or to another Spark."""
     left_out = ("PYTHONPATH", "VIRTUAL_ENV", "PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON", "SPARK_HOME", "SPARK_CONF_DIR")
     return {name: value for name, value in os.environ.items() if name not in left_out}
-
-
-def _spark_class(command: Sequence[str]) -> list[str]:
-    home, java = checkout.spark_home(), find_java(os.environ)
-    assert home is not None and java is not None
-    jvm = [str(java.home / "bin/java"), "-cp", f"{home}/jars/*", "-Xmx256m", "-XX:+UseSerialGC"]
-    return [*jvm, f"-Dspark.home={home}", f"org.apache.spark.deploy.{command[0]}", *command[1:]]
 
 
 def _free_port() -> int:
