@@ -17,7 +17,8 @@ import torch
 from udfs.models.influence.recipe import segments
 
 NAME = "longloom_probe"  # as transformers knows our attention function
-WORKSPACE = 1 << 22  # float32 scores held at a time
+# float32 scores held at a time: what a core keeps near it; few enough launches on a GPU.
+WORKSPACE = {"cpu": 1 << 20, "cuda": 1 << 26}
 
 
 class UnsupportedAttention(ValueError):
@@ -38,6 +39,7 @@ class Probe:
     segment: int
     rows: int
     layers: list[torch.Tensor] = field(default_factory=list)
+    _scores: torch.Tensor | None = None  # one buffer for all blocks: fresh memory costs as much as the product
 
     def add(self, query: torch.Tensor, key: torch.Tensor, scaling: float) -> None:
         """Add a layer: query [1, H, n, d], key [1, K, n, d] after rotation, heads in groups of H/K."""
@@ -46,27 +48,34 @@ class Probe:
         # [K, H/K, R, d]: a group's heads become rows, so that no key is repeated.
         rows = (query[0, :, n - self.rows :] * scaling).float().view(groups, heads // groups, self.rows, size)
         keys = key[0].float()
-        step = max(1, WORKSPACE // (heads * max(self.segment, n - self.head - self.context)))
+        widest = max(self.head, self.segment, n - self.head - self.context)
+        room = WORKSPACE[query.device.type]
+        step = max(1, room // (heads * widest))
+        if self._scores is None:
+            self._scores = torch.empty(max(room, heads * widest), dtype=torch.float32, device=query.device)
         total = torch.zeros(len(segments(self.context, self.segment)), dtype=torch.float64, device=query.device)
         for first in range(0, self.rows, step):
             block = rows[:, :, first : first + step]
-            total += self._block_mass(block.flatten(1, 2), keys, n - self.rows + first, block.shape[2])
+            total += self._block_mass(block, keys, n - self.rows + first, self._scores)
         self.layers.append(total / (heads * self.rows))
 
-    def _block_mass(self, rows: torch.Tensor, keys: torch.Tensor, position: int, count: int) -> torch.Tensor:
-        """Summed mass [segments] of rows [K, G·R, d], of which `count` per head stand from `position` on.
+    def _block_mass(self, rows: torch.Tensor, keys: torch.Tensor, position: int, buffer: torch.Tensor) -> torch.Tensor:
+        """Summed mass [segments] of rows [K, G, R, d], which stand from `position` on; keys [K, n, d].
 
         Softmax in blocks of keys: sums of exp(score − block maximum), put on one scale at the end.
         """
-        n = keys.shape[1]
+        n, count = keys.shape[1], rows.shape[2]
         end = self.head + self.context
+        rows = rows.flatten(1, 2)
         maxima, sums, mass = [], [], []
-        for start, stop, segment in self._key_blocks(rows.shape[0] * rows.shape[1], n):
-            scores = torch.bmm(rows, keys[:, start:stop].transpose(1, 2))  # [K, G·R, C]
+        groups, height = rows.shape[:2]
+        for start, stop, segment in self._key_blocks(buffer.numel() // (groups * height), n):
+            scores = buffer[: groups * height * (stop - start)].view(groups, height, stop - start)
+            torch.bmm(rows, keys[:, start:stop].transpose(1, 2), out=scores)
             if start >= end:  # only here are keys later than a row
                 here = torch.arange(position, position + count, device=rows.device)
                 later = torch.arange(start, stop, device=rows.device) > here[:, None]
-                scores.view(rows.shape[0], -1, count, stop - start).masked_fill_(later, float("-inf"))
+                scores.view(groups, -1, count, stop - start).masked_fill_(later, float("-inf"))
             top = scores.amax(dim=-1, keepdim=True).clamp_min_(torch.finfo(scores.dtype).min)
             weights = scores.sub_(top).exp_()
             maxima.append(top[..., 0])
@@ -81,13 +90,14 @@ class Probe:
         scale /= (scale * torch.stack(sums)).sum(dim=0)
         return torch.cat([(scale[at, ..., None] * parts).sum(dim=(0, 1), dtype=torch.float64) for at, parts in mass])
 
-    def _key_blocks(self, rows: int, n: int) -> Iterator[tuple[int, int, int]]:
-        """(start, stop, segment length or 0) of key blocks: before the context, whole segments, the rest of each."""
+    def _key_blocks(self, width: int, n: int) -> Iterator[tuple[int, int, int]]:
+        """(start, stop, segment length or 0) of key blocks: before the context, up to `width` keys of whole
+        segments, a partial segment, after the context."""
         end = self.head + self.context
         if self.head:
             yield 0, self.head, 0
         whole = end - self.context % self.segment
-        step = max(1, WORKSPACE // (rows * self.segment)) * self.segment
+        step = width // self.segment * self.segment
         for start in range(self.head, whole, step):
             yield start, min(start + step, whole), self.segment
         if whole < end:

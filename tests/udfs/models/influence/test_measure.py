@@ -90,7 +90,7 @@ def test_sums_of_a_short_segment_and_of_small_blocks_are_the_same(pair: Pairs, m
     one = sample(333, 10, 25)
     measured = scorer(pair("llama"), segment_tokens=16)
     whole = measured.measure(one)
-    monkeypatch.setattr(probe_module, "WORKSPACE", 1_000)
+    monkeypatch.setattr(probe_module, "WORKSPACE", {"cpu": 1_000})
     assert_near(measured.measure(one), numbers(whole), relative=1e-5)
     assert_near(whole, Oracle(*pair("llama"), bos=True).measure(*texts(one), 16, 8_192, None))
 
