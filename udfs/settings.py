@@ -75,6 +75,29 @@ class EmbedderSettings(Section):
     dtype: Literal["auto", "float32", "bfloat16"] = "float32"
 
 
+class InfluenceSettings(Section):
+    """How samples are measured by two homologous models (GATEAU, arXiv 2410.15633, sections 3.1 and 3.2)."""
+
+    short_model: str = "embedded"  # A; "embedded" is the tiny pair, else a Hugging Face id or a folder
+    short_revision: str = "main"
+    long_model: str = "embedded"  # B
+    long_revision: str = "main"
+    short_context: Literal["window", "full"] = "window"  # what A reads: its own window, or (the paper) what B reads
+    short_window: Count = 0  # tokens A reads under `window`; 0 is its own window
+    short_rope_factor: Annotated[float, Field(gt=0)] = 1.0  # factor on A's RoPE base; the paper's is 200 under `full`
+    template: Literal["gateau", "plain", "chat"] = "gateau"
+    segment_tokens: Positive = 128
+    max_tokens: Positive = 65_536  # longest sequence B reads; the context loses its head
+    batch_tokens: Positive = 16_384  # segments of one forward, in tokens
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on a GPU, float32 on a CPU
+
+    @property
+    def name(self) -> str:
+        """The model that errors about the device speak of."""
+        return self.long_model
+
+
 class TypeSettings(Section):
     """Document types: K-Means over the free-form types, named by the teacher."""
 

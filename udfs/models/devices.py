@@ -13,10 +13,10 @@ import torch
 from pyspark import TaskContext
 
 from udfs.models.errors import ModelUnavailable
-from udfs.settings import EmbedderSettings
+from udfs.settings import EmbedderSettings, InfluenceSettings
 
 
-def pick_device(settings: EmbedderSettings) -> torch.device:
+def pick_device(settings: EmbedderSettings | InfluenceSettings) -> torch.device:
     """The GPU that Spark gave this task, else cuda:0, else the CPU.
 
     Raises ModelUnavailable when the settings ask for a GPU and there is none.
@@ -31,7 +31,7 @@ def pick_device(settings: EmbedderSettings) -> torch.device:
             settings.name,
             "the device 'cuda'",
             "torch sees no GPU here",
-            "Set embedder.device to auto or cpu.",
+            "Set its device to auto or cpu.",
         )
     return torch.device("cpu")
 

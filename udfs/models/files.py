@@ -45,7 +45,7 @@ def resolve_files(name: str, revision: str) -> ModelFiles:
         return ModelFiles(folder.resolve().name, "local", folder.resolve())
     if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise ModelUnavailable(
-            name, f"the folder {folder}", "there is no such folder", "Mend embedder.name or mount the folder."
+            name, f"the folder {folder}", "there is no such folder", "Mend the name or mount the folder."
         )
     return _downloaded(name, revision)
 
@@ -55,7 +55,11 @@ def embedder_identity(settings: EmbedderSettings) -> str:
 
     A folder counts by its last name and its content, so moving it changes nothing. Raises ModelUnavailable.
     """
-    files = resolve_files(settings.name, settings.revision)
+    return identity(resolve_files(settings.name, settings.revision))
+
+
+def identity(files: ModelFiles) -> str:
+    """`name@revision:hash` of these files, as `embedder_identity` gives it. Raises ModelUnavailable."""
     weights = weight_files(files)
     paths = {path for pattern in _IDENTITY_FILES for path in files.folder.glob(pattern) if path.is_file()}
     digest = hashlib.sha256()
@@ -76,7 +80,7 @@ def weight_files(files: ModelFiles) -> list[Path]:
         files.name,
         f"the folder {files.folder}",
         f"it holds neither {' nor '.join(WEIGHTS)}",
-        "Point embedder.name at a folder written by save_pretrained.",
+        "Name a folder written by save_pretrained.",
     )
 
 

@@ -19,6 +19,7 @@ from udfs.models.files import ModelFiles, weight_files
 
 Tokenise = Callable[[Sequence[str]], list[list[int]]]
 Forward = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
+LOCAL = {"local_files_only": True, "trust_remote_code": False}
 _NO_LIMIT = 1 << 30
 
 
@@ -49,9 +50,14 @@ def load(files: ModelFiles, device: torch.device, dtype: torch.dtype) -> Loaded:
             return _load_bert(files.folder, config, device, dtype)
         return _load_any(files, device, dtype)
     except Exception as fault:  # torch, safetensors, tokenizers and transformers share no base class
-        why = f"{type(fault).__name__}: {' '.join(str(fault).split())[:300]}"
-        remedy = "Name a folder or an id whose model transformers loads without remote code."
-        raise ModelUnavailable(files.name, f"the folder {files.folder}", why, remedy) from fault
+        raise unreadable(files, fault) from fault
+
+
+def unreadable(files: ModelFiles, fault: Exception) -> ModelUnavailable:
+    """The error of a folder that does not load."""
+    why = f"{type(fault).__name__}: {' '.join(str(fault).split())[:300]}"
+    remedy = "Name a folder or an id whose model transformers loads without remote code."
+    return ModelUnavailable(files.name, f"the folder {files.folder}", why, remedy)
 
 
 def _load_bert(folder: Path, config: dict[str, Any], device: torch.device, dtype: torch.dtype) -> Loaded:
@@ -70,20 +76,11 @@ def _load_bert(folder: Path, config: dict[str, Any], device: torch.device, dtype
 
 def _load_any(files: ModelFiles, device: torch.device, dtype: torch.dtype) -> Loaded:
     from transformers import AutoModel, AutoTokenizer
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar per worker hides the run's own
-    safe = weight_files(files)[0].suffix == ".safetensors"
-    local = {"local_files_only": True, "trust_remote_code": False}
-    tokenizer = AutoTokenizer.from_pretrained(files.folder, **local)
-    model, report = AutoModel.from_pretrained(
-        files.folder, dtype=dtype, use_safetensors=safe, output_loading_info=True, **local
-    )
+    tokenizer = AutoTokenizer.from_pretrained(files.folder, **LOCAL)
+    model = pretrained(AutoModel, files, dtype=dtype)
     if model.config.is_encoder_decoder:
         raise ValueError("it is an encoder-decoder; an encoder or a causal model is needed")
-    missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
-    if missing:  # transformers would fill them with random numbers
-        raise ValueError(f"the weights lack {len(missing)} tensors, {missing[0]} among them")
     model.config.use_cache = False
     model = model.to(device).eval()
 
@@ -96,6 +93,21 @@ def _load_any(files: ModelFiles, device: torch.device, dtype: torch.dtype) -> Lo
     limits = (tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", None), _NO_LIMIT)
     window = min(int(limit) for limit in limits if limit)
     return Loaded(_tokenise(tokenizer), forward, *around, window, int(model.config.hidden_size))
+
+
+def pretrained(auto: Any, files: ModelFiles, **options: Any) -> Any:
+    """What a transformers auto class makes of these files. Raises ValueError when the weights are not whole."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar per worker hides the run's own
+    safe = weight_files(files)[0].suffix == ".safetensors"
+    model, report = auto.from_pretrained(
+        files.folder, use_safetensors=safe, output_loading_info=True, **LOCAL, **options
+    )
+    missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
+    if missing:  # transformers would fill them with random numbers
+        raise ValueError(f"the weights lack {len(missing)} tensors, {missing[0]} among them")
+    return model
 
 
 def _around(whole: list[int], bare: list[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:

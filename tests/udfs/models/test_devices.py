@@ -49,7 +49,7 @@ def test_a_task_uses_the_gpu_spark_gave_it(monkeypatch: pytest.MonkeyPatch) -> N
 def test_without_a_gpu_auto_is_the_cpu_and_cuda_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert devices.pick_device(EmbedderSettings()) == torch.device("cpu")
-    with pytest.raises(ModelUnavailable, match=r"no GPU here\. Set embedder\.device to auto or cpu"):
+    with pytest.raises(ModelUnavailable, match=r"no GPU here\. Set its device to auto or cpu"):
         devices.pick_device(EmbedderSettings(device="cuda"))
 
 

@@ -1,0 +1,147 @@
+"""Scoring on a CPU against the reference design: ratios, the probe's share, memory by length. CPU seconds, one thread.
+
+Every measurement runs in a process of its own: this file, called as a script, prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+WINDOW, INSTRUCTION, RESPONSE, VOCABULARY = 8_192, 50, 250, 4_096
+SHAPE = {  # of the embedded pair
+    "vocab_size": VOCABULARY,
+    "hidden_size": 192,
+    "intermediate_size": 384,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "head_dim": 64,
+    "max_position_embeddings": 40_000,
+    "tie_word_embeddings": True,
+}
+FLOORS = {1_024: 8.0, 4_096: 2.5, 8_192: 1.5}  # context tokens → least ratio
+WIDE = {**SHAPE, "hidden_size": 512, "intermediate_size": 1_376, "num_hidden_layers": 4, "num_attention_heads": 8}
+WIDE["num_key_value_heads"] = 8
+# The probe reads response rows × keys, causal attention half of keys × keys: 250 of 8,492 rows are 6 % of the score
+# products. In the embedded pair nearly all work is attention; the wider a model, the less the probe weighs.
+PROBE_SHARES = {"wide": 0.03, "embedded": 0.05}
+LENGTHS = (2_048, 4_096, 8_192, 16_384, 32_768)
+
+
+def run(*arguments: str) -> dict[str, Any]:
+    command = [sys.executable, str(Path(__file__)), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    print(" ".join(arguments), done.stdout.strip())
+    return dict(json.loads(done.stdout))
+
+
+@pytest.mark.bench
+@pytest.mark.timeout(1_800)
+@pytest.mark.parametrize("context", FLOORS)
+def test_scoring_is_faster_than_the_reference(context: int) -> None:
+    seconds = run("ratio", str(context))
+    assert seconds["difference"] < 1e-4  # both computed the same thing
+    assert seconds["reference"] / seconds["ours"] >= FLOORS[context]
+
+
+@pytest.mark.bench
+@pytest.mark.timeout(1_800)
+@pytest.mark.parametrize("shape", PROBE_SHARES)
+def test_the_probe_costs_little(shape: str) -> None:
+    assert run("probe", "8192", shape)["share"] <= PROBE_SHARES[shape]
+
+
+@pytest.mark.bench
+@pytest.mark.timeout(3_600)
+def test_memory_does_not_grow_with_the_square_of_the_length() -> None:
+    peaks = {length: run("memory", str(length))["mebibytes"] for length in LENGTHS}
+    growth = (peaks[32_768] - peaks[8_192]) / (peaks[8_192] - peaks[2_048])
+    assert growth < 6.0, peaks  # 4 is linear, 16 is quadratic
+    assert peaks[32_768] < 1_024, peaks  # one head's scores at 32k would be 4,096
+
+
+def models(shape: dict[str, Any] = SHAPE) -> Any:
+    from transformers import LlamaConfig
+
+    from tests.benchmarks import influence_reference
+
+    config = LlamaConfig(**shape)
+    return influence_reference.make_models(config, torch.device("cpu"), torch.float32)
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    start = time.process_time()
+    result = work()
+    return time.process_time() - start, result
+
+
+@torch.inference_mode()
+def ratio(context: int) -> dict[str, float]:
+    from tests.benchmarks import influence_reference as peer
+
+    both = models()
+    parts = peer.random_parts((context, INSTRUCTION, RESPONSE), VOCABULARY, seed=5)
+    warm = peer.random_parts((256, 5, 5), VOCABULARY, seed=6)
+    reference = peer.make_reference(both, WINDOW)
+    reference.loss(both[1], torch.tensor([warm[0]]), 5)
+    theirs, expected = timed(lambda: reference.measure(*parts))
+    scorer = peer.make_scorer(both, WINDOW + 1_024)
+    scorer.measure(peer.as_sample(warm))
+    sample = peer.as_sample(parts)
+    scorer.long.model.config.use_cache = False
+    ours, found = timed(lambda: scorer.measure(sample))
+    pairs = [(found.short_log_ppl, expected["short_log_ppl"]), (found.long_log_ppl, expected["long_log_ppl"])]
+    pairs += list(zip(found.segment_log_ppl, expected["segments"], strict=False))
+    difference = max(abs(one - other) / other for one, other in pairs)
+    return {"reference": theirs, "ours": ours, "ratio": theirs / ours, "difference": difference}
+
+
+@torch.inference_mode()
+def probe(context: int, shape: str) -> dict[str, float]:
+    """CPU seconds of the long forward, and of the probe inside it."""
+    from tests.benchmarks import influence_reference as peer
+    from udfs.models.influence.probe import Probe
+
+    scorer = peer.make_scorer(models(WIDE if shape == "wide" else SHAPE), WINDOW + 1_024)
+    parts = scorer.recipe.parts(peer.as_sample(peer.random_parts((context, INSTRUCTION, RESPONSE), VOCABULARY, 7)))
+    ids = parts.sequence(parts.context)
+    spent = [0.0]
+
+    class Timed(Probe):
+        def add(self, *arguments: Any) -> None:
+            seconds, _ = timed(lambda: super(Timed, self).add(*arguments))
+            spent[0] += seconds
+
+    scorer.long.log_perplexities(ids[None], RESPONSE)
+    whole, _ = timed(lambda: scorer.long.probed(ids, RESPONSE, Timed(1, context, 128, RESPONSE)))
+    return {"forward": whole - spent[0], "probe": spent[0], "share": spent[0] / (whole - spent[0])}
+
+
+@torch.inference_mode()
+def memory(context: int) -> dict[str, float]:
+    """Peak resident memory of one measurement, over what was resident before it."""
+    from tests.benchmarks import influence_reference as peer
+
+    scorer = peer.make_scorer(models(), 40_000)
+    scorer.measure(peer.as_sample(peer.random_parts((256, 5, 5), VOCABULARY, seed=6)))
+    sample = peer.as_sample(peer.random_parts((context, INSTRUCTION, RESPONSE), VOCABULARY, seed=5))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = scorer.measure(sample)
+    assert found.reason is None
+    return {"mebibytes": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1_024}
+
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).parents[2])
+    torch.set_num_threads(1)
+    print(json.dumps({"ratio": ratio, "probe": probe, "memory": memory}[sys.argv[1]](int(sys.argv[2]), *sys.argv[3:])))

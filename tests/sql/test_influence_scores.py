@@ -1,0 +1,159 @@
+"""Scores in SQL against plain Python, for every norm; what the printed formulas do is shown, not hidden."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from scipy import stats
+
+import sql
+
+SCHEMA = (
+    "id string, reject_reason string, document_type string, context_tokens bigint, short_log_ppl double, "
+    "long_log_ppl double, windowed_log_ppl double, unasked_log_ppl double, segment_tokens array<bigint>, "
+    "segment_log_ppl array<double>, segment_attention array<double>"
+)
+NORMS = ("paper", "reference", "zscore", "rank")
+Row = dict[str, Any]
+
+
+def softmax(values: Sequence[float]) -> list[float]:
+    weights = [math.exp(value - max(values)) for value in values]
+    return [weight / sum(weights) for weight in weights]
+
+
+def minmax(values: Sequence[float]) -> list[float]:
+    low, high = min(values), max(values)
+    return [(value - low) / (high - low) if high > low else 0.0 for value in values]
+
+
+def zscore(values: Sequence[float]) -> list[float]:
+    mean = sum(values) / len(values)
+    spread = math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
+    return [(value - mean) / spread if spread else 0.0 for value in values]
+
+
+def percentiles(values: Sequence[float], ids: Sequence[str]) -> list[float]:
+    order = sorted(range(len(values)), key=lambda at: (values[at], ids[at]))
+    return [(order.index(at) + 0.5) / len(values) for at in range(len(values))]
+
+
+def cosine(one: Sequence[float], other: Sequence[float]) -> float:
+    dot = sum(a * b for a, b in zip(one, other, strict=True))
+    return dot / math.sqrt(sum(a * a for a in one) * sum(b * b for b in other))
+
+
+def correlation(one: Sequence[float], other: Sequence[float]) -> float:
+    return 0.0 if len(set(one)) < 2 or len(set(other)) < 2 else float(stats.pearsonr(one, other)[0])
+
+
+def agreement(row: Row, norm: str) -> float:
+    attention = [mass / n for mass, n in zip(row["segment_attention"], row["segment_tokens"], strict=True)]
+    logs = row["segment_log_ppl"]
+    if norm == "rank":
+        return correlation(stats.rankdata(logs), stats.rankdata(attention))
+    if norm == "zscore":
+        return correlation(logs, attention)
+    return cosine(softmax([math.exp(value) for value in logs]), softmax(attention))
+
+
+def expected(rows: list[Row], norm: str, alpha: float) -> dict[str, Row]:
+    """id → hmp, cas, score, position of one pool."""
+    ids = [row["id"] for row in rows]
+    a, b = ([math.exp(row[key]) for row in rows] for key in ("short_log_ppl", "long_log_ppl"))
+    scale: Callable[[Sequence[float]], list[float]] = {"paper": softmax, "reference": minmax}.get(
+        norm, lambda values: [math.log(value) for value in values]
+    )
+    hmp = [one - other for one, other in zip(scale(a), scale(b), strict=True)]
+    cas = [agreement(row, norm) for row in rows]
+    parts = {
+        "paper": lambda: (softmax(hmp), softmax(cas)),
+        "reference": lambda: (softmax(hmp), cas),
+        "zscore": lambda: (zscore(hmp), zscore(cas)),
+        "rank": lambda: (percentiles(hmp, ids), percentiles([round(c, 9) for c in cas], ids)),
+    }[norm]()
+    score = [alpha * one + (1 - alpha) * other for one, other in zip(*parts, strict=True)]
+    order = sorted(range(len(rows)), key=lambda at: (-round(score[at], 12), ids[at]))
+    return {
+        ids[at]: {"hmp": hmp[at], "cas": cas[at], "score": score[at], "position": place + 1}
+        for place, at in enumerate(order)
+    }
+
+
+def measured(n: int, seed: int = 0) -> list[Row]:
+    """Made-up measurements: contexts of 1 to 40 segments, attention that falls with length, a few ties."""
+    draw = random.Random(seed)
+    rows = []
+    for at in range(n):
+        count = draw.choice([1, 2, 8, 20, 40])
+        logs = [draw.gauss(2.0, 0.5) for _ in range(count)]
+        masses = [draw.random() / count for _ in range(count)]
+        if at % 5 == 0:
+            logs = [2.0] * count
+        rows.append(
+            {
+                "id": f"s{at:03d}",
+                "reject_reason": None,
+                "document_type": draw.choice(["report", "novel"]),
+                "context_tokens": count * 128 - 5,
+                "short_log_ppl": draw.gauss(2.5, 0.6),
+                "long_log_ppl": draw.gauss(2.0, 0.6),
+                "windowed_log_ppl": draw.gauss(2.3, 0.6),
+                "unasked_log_ppl": draw.gauss(3.0, 0.6),
+                "segment_tokens": [128] * (count - 1) + [123],
+                "segment_log_ppl": logs,
+                "segment_attention": masses,
+            }
+        )
+    return rows
+
+
+def scores(spark: SparkSession, rows: list[Row], norm: str, per_type: bool = False, alpha: float = 0.7) -> DataFrame:
+    frame = spark.createDataFrame([tuple(row.values()) for row in rows], schema(rows))
+    return sql.run("influence_scores", {"norm": norm, "alpha": alpha, "per_type": per_type, "seed": 3}, influence=frame)
+
+
+def schema(rows: list[Row]) -> str:
+    types = dict(part.strip().split(" ") for part in SCHEMA.split(","))
+    return ", ".join(f"{name} {types[name]}" for name in rows[0])
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("norm", NORMS)
+def test_scores_equal_plain_python(spark: SparkSession, norm: str) -> None:
+    rows = measured(40)
+    failed = {**rows[0], "id": "bad", "reject_reason": "empty_context", "short_log_ppl": None, "segment_log_ppl": []}
+    for per_type in (False, True):
+        found = {row["id"]: row for row in scores(spark, [*rows, failed], norm, per_type).collect()}
+        pools = [[r for r in rows if r["document_type"] == t] for t in ("report", "novel")] if per_type else [rows]
+        wanted = {key: value for pool in pools for key, value in expected(pool, norm, 0.7).items()}
+        assert found.keys() == wanted.keys()
+        for key, values in wanted.items():
+            assert found[key]["position"] == values["position"], key
+            for name in ("hmp", "cas", "score"):
+                assert found[key][name] == pytest.approx(values[name], rel=1e-7, abs=1e-8), (key, name)
+
+
+@pytest.mark.spark
+def test_agreement_of_scorers_equals_scipy_and_shows_a_degenerate_norm(spark: SparkSession) -> None:
+    rows = measured(60, seed=4)
+    found = {}
+    for norm in ("paper", "rank"):
+        table = scores(spark, rows, norm).persist()
+        values = table.toPandas()
+        pairs = sql.run("scorer_agreement", {"top_share": 0.1}, scores=table).collect()
+        found[norm] = {(row["one"], row["other"]): row for row in pairs}
+        assert len(found[norm]) == 28
+        for (one, other), row in found[norm].items():
+            assert row["rank_correlation"] == pytest.approx(stats.spearmanr(values[one], values[other])[0], abs=1e-9)
+            tops = [set(values.sort_values([t, "id"], ascending=[False, True])["id"][:6]) for t in (one, other)]
+            assert row["top_overlap"] == pytest.approx(len(tops[0] & tops[1]) / 6)
+    paper, rank = ({pair: row["rank_correlation"] for pair, row in found[norm].items()} for norm in ("paper", "rank"))
+    assert paper["cas", "score"] > 0.9 and paper["hmp", "score"] < 0.35  # CAS alone decides
+    assert paper["cas", "length"] < -0.6  # and CAS falls with the length
+    assert rank["hmp", "score"] > 0.7 and abs(rank["cas", "length"]) < 0.3

@@ -1,0 +1,82 @@
+"""The measurements computed the plain way: eager float32, every matrix written out, one sequence at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+HEADINGS = ("### Input:", "\n\n ### Instruction: ", "\n\n ### Response: ")
+
+
+class Oracle:
+    """Two folders of models over the byte tokenizer of `families`, template `gateau`."""
+
+    def __init__(self, short: Path, long: Path, bos: bool, rope_factor: float = 1.0) -> None:
+        from transformers import AutoConfig, AutoModelForCausalLM
+
+        config = AutoConfig.from_pretrained(short)
+        if rope_factor != 1.0:
+            config.rope_parameters["rope_theta"] *= rope_factor
+        eager: dict[str, Any] = {"attn_implementation": "eager", "dtype": torch.float32}
+        self.short = AutoModelForCausalLM.from_pretrained(short, config=config, **eager).eval()
+        self.long = AutoModelForCausalLM.from_pretrained(long, **eager).eval()
+        self.byte = {byte: self._ids_of(long, byte) for byte in range(128)}
+        self.bos = [256] if bos else []
+
+    @staticmethod
+    def _ids_of(folder: Path, byte: int) -> int:
+        from tokenizers import pre_tokenizers
+
+        alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+        piece = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str(chr(byte))[0][0]
+        return alphabet.index(piece)
+
+    def ids(self, text: str) -> list[int]:
+        return [self.byte[byte] for byte in text.encode("ascii")]
+
+    @torch.no_grad()
+    def forward(self, model: Any, ids: list[int], n_response: int) -> tuple[float, torch.Tensor]:
+        """Log-perplexity of the end of `ids`, and attention [layers, n] of those rows, averaged over rows and heads."""
+        out = model(input_ids=torch.tensor([ids]), output_attentions=True)
+        logs = out.logits[0].double().log_softmax(-1)
+        first = len(ids) - n_response
+        values = [-float(logs[at - 1, ids[at]]) for at in range(first, len(ids))]
+        attention = torch.stack([layer[0, :, first:].double().mean(dim=(0, 1)) for layer in out.attentions])
+        return sum(values) / len(values), attention
+
+    def measure(
+        self, context: str, instruction: str, response: str, segment: int, window: int, short_window: int | None
+    ) -> dict[str, Any]:
+        head = self.bos + self.ids(HEADINGS[0])
+        question = self.ids(HEADINGS[1]) + self.ids(instruction) + self.ids(HEADINGS[2])
+        answer = self.ids(response)
+        everything = self.ids(context)
+        around = len(head) + len(question) + len(answer)
+        kept = everything[max(0, len(everything) - (window - around)) :]
+        cut = kept if short_window is None else everything[max(0, len(everything) - (short_window - around)) :]
+        long, attention = self.forward(self.long, head + kept + question + answer, len(answer))
+        layers, values, sizes = [], [], []
+        for start in range(0, len(kept), segment):
+            part = kept[start : start + segment]
+            sizes.append(len(part))
+            values.append(self.forward(self.long, head + part + question + answer, len(answer))[0])
+            layers.append(attention[:, len(head) + start : len(head) + start + len(part)].sum(dim=1))
+        by_layer = torch.stack(layers, dim=1)
+        bare = self.ids(HEADINGS[1]) + self.ids(HEADINGS[2])
+        return {
+            "context_tokens": len(kept),
+            "dropped_tokens": len(everything) - len(kept),
+            "short_context_tokens": len(cut),
+            "instruction_tokens": len(instruction),
+            "response_tokens": len(answer),
+            "short_log_ppl": self.forward(self.short, head + cut + question + answer, len(answer))[0],
+            "long_log_ppl": long,
+            "windowed_log_ppl": self.forward(self.long, head + cut + question + answer, len(answer))[0],
+            "unasked_log_ppl": self.forward(self.long, head + bare + answer, len(answer))[0],
+            "segment_tokens": sizes,
+            "segment_log_ppl": values,
+            "segment_attention": by_layer.mean(dim=0).tolist(),
+            "layer_attention": by_layer.tolist(),
+        }

@@ -1,0 +1,174 @@
+"""Trains the embedded pair: python -m udfs.models.influence.training FOLDER [--threads 1] [--steps-divisor 1]
+
+Two siblings grow from one trunk, so that their gap is what the long window adds and nothing else. Steps and seeds are
+fixed; a phase that is in FOLDER already is not done again. FOLDER ends with short/, long/ and provenance.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from udfs.models.influence.recipe import text_encoder
+from udfs.models.influence.training.corpus import TRAINING, texts, words
+from udfs.models.influence.training.start import induction
+from udfs.models.influence.training.tasks import Tasks
+from udfs.models.loading import LOCAL
+
+VOCABULARY, TOKENS, SEED = 4_096, 4_096, 20_240  # tokens of a step
+SHAPE: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 192,
+    "intermediate_size": 384,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "head_dim": 64,
+    "tie_word_embeddings": True,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1e8},  # matching does not depend on distance
+    "bos_token_id": 0,
+    "eos_token_id": None,
+}
+
+
+@dataclass(frozen=True)
+class Phase:
+    """lengths: (sequence length, steps) in order; rate falls to `last` times itself after `constant` of the steps."""
+
+    lengths: tuple[tuple[int, int], ...]
+    rate: float
+    last: float
+    constant: float
+    window: int
+    text_share: float
+
+    def rate_at(self, step: int, steps: int) -> float:
+        done = max(0.0, (step / steps - self.constant) / (1 - self.constant))
+        warm = min(1.0, (step + 1) / 20)
+        return self.rate * warm * (self.last + (1 - self.last) * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+PHASES = {
+    "trunk": Phase(((128, 400), (256, 300), (512, 330)), 3e-3, 0.3, 0.3, 512, 0.12),
+    "short": Phase(((512, 1_100),), 1.2e-3, 0.02, 0.0, 512, 0.30),
+    "long": Phase(((1_024, 150), (2_048, 300), (4_096, 285), (8_192, 100)), 1.2e-3, 0.02, 0.0, 8_192, 0.30),
+}
+
+
+def train_tokenizer(text: str, folder: Path) -> None:
+    """Byte-level BPE of VOCABULARY pieces, digits one by one, exact round trip."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    engine = Tokenizer(models.BPE())
+    steps = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    engine.pre_tokenizer = pre_tokenizers.Sequence(steps)
+    engine.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY, special_tokens=["<s>"], initial_alphabet=alphabet, show_progress=False
+    )
+    engine.train_from_iterator(text.split("\n\n"), trainer)
+    wrap: Any = PreTrainedTokenizerFast
+    wrap(tokenizer_object=engine, bos_token="<s>").save_pretrained(folder)
+
+
+def train(model: Any, phase: Phase, tasks: Tasks, seed: int, divisor: int, label: str) -> None:
+    """Run a phase on `model` in place."""
+    draw = np.random.default_rng(seed)
+    plan = [length for length, steps in phase.lengths for _ in range(max(1, steps // divisor))]
+    optimiser = torch.optim.AdamW(model.parameters(), lr=phase.rate, betas=(0.9, 0.98), weight_decay=0.05)
+    started, seen = time.process_time(), 0
+    for step, length in enumerate(plan):
+        ids, weights = tasks.batch(draw, max(1, TOKENS // length), length)
+        for group in optimiser.param_groups:
+            group["lr"] = phase.rate_at(step, len(plan))
+        loss, answers = losses(model, torch.from_numpy(ids), torch.from_numpy(weights))
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        seen += ids.size
+        if step % 25 == 0 or step == len(plan) - 1:
+            speed = seen / (time.process_time() - started)
+            print(
+                f"{label} {step}/{len(plan)} n={length} loss {loss:.3f} known {answers:.3f} {speed:.0f} tok/s",
+                flush=True,
+            )
+
+
+def losses(model: Any, ids: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """Weighted loss, and the plain mean over ids that can be known. Only rows that count go through the head."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+    counts = weights[:, 1:] > 0
+    picked = weights[:, 1:][counts]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = model.lm_head(hidden[counts])
+    each = torch.nn.functional.cross_entropy(logits.float(), ids[:, 1:][counts], reduction="none")
+    known = picked >= 1.0
+    return (each * picked).sum() / picked.sum(), float(each.detach()[known].mean()) if known.any() else math.nan
+
+
+def main(folder: Path, threads: int, divisor: int) -> None:
+    """Train what is not there yet."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    torch.set_num_threads(threads)
+    given = texts(TRAINING)
+    text = "\n\n".join(each.text for each in given)
+    if not (folder / "tokenizer").is_dir():
+        train_tokenizer(text, folder / "tokenizer")
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", **LOCAL)
+    encode = text_encoder(tokenizer)
+    stream = np.array([at for part in text.split("\n\n") for at in encode(part + "\n\n")], dtype=np.uint16)
+    known = [word for word in words(text) if int(hashlib.sha256(word.encode()).hexdigest(), 16) % 2 == 0]
+    for at, (name, phase) in enumerate(PHASES.items()):
+        place = folder / name
+        if place.is_dir():
+            continue
+        model: Any
+        if name == "trunk":
+            model = LlamaForCausalLM(LlamaConfig(**{**SHAPE, "max_position_embeddings": phase.window}))
+            induction(model, SEED)
+        else:
+            model = AutoModelForCausalLM.from_pretrained(folder / "trunk", dtype=torch.float32, **LOCAL)
+            model.config.max_position_embeddings = phase.window
+        tasks = Tasks(encode, stream, known, VOCABULARY, 0, phase.text_share)
+        train(model, phase, tasks, SEED + 1 + at, divisor, name)
+        half = model if name == "trunk" else model.to(torch.bfloat16)
+        half.save_pretrained(folder / f"{name}.unfinished")
+        for file in (folder / "tokenizer").iterdir():
+            shutil.copy(file, folder / f"{name}.unfinished")
+        (folder / f"{name}.unfinished").rename(place)
+    record = {
+        "seed": SEED,
+        "phases": {name: [list(each) for each in phase.lengths] for name, phase in PHASES.items()},
+        "steps_divisor": divisor,
+        "text": [{"package": t.package, "version": t.version, "licence": t.licence, "sha256": t.sha256} for t in given],
+        "sha256": {
+            f"{name}/{file}": hashlib.sha256((folder / name / file).read_bytes()).hexdigest()
+            for name in ("short", "long")
+            for file in ("model.safetensors", "tokenizer.json")
+        },
+    }
+    (folder / "provenance.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m udfs.models.influence.training")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--steps-divisor", type=int, default=1, help="train less, to try the script")
+    chosen = parser.parse_args()
+    main(chosen.folder, chosen.threads, chosen.steps_divisor)
