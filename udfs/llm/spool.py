@@ -203,11 +203,16 @@ class SpoolWriter:
             self._sink.write(b"".join(line for line, _ in group))
         except Exception as error:
             lost = SpoolUnavailable(f"spool {self._where} cannot be written, so no call is made: {error}")
-            for _, durable in group:
+            for durable in _waited_for(group):
                 durable.set_exception(lost)
         else:
-            for _, durable in group:
+            for durable in _waited_for(group):
                 durable.set_result(None)
+
+
+def _waited_for(group: list[tuple[bytes, Future[None]]]) -> Iterator[Future[None]]:
+    """Futures that nobody gave up meanwhile: to settle one that was cancelled would end the writing thread."""
+    return (durable for _, durable in group if durable.set_running_or_notify_cancel())
 
 
 def list_segments(spool: str, stage: str | None = None) -> list[Segment]:

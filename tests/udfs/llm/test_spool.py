@@ -175,3 +175,15 @@ def test_bad_places_and_names_are_told_in_a_sentence(tmp_path: Path) -> None:
 def test_ddl_names_the_columns_of_the_rows() -> None:
     names = [part.split()[0] for part in CALL_DDL.split(", ")]
     assert names == CALL_SCHEMA.names == list(CallRow.__annotations__)
+
+
+def test_a_row_given_up_does_not_end_the_writing(tmp_path: Path) -> None:
+    """A cancelled call leaves a cancelled future behind; the rows after it must still become durable."""
+    with SpoolWriter(str(tmp_path), "stage", "run") as spool:
+        given_up = spool.append(call("a"))
+        given_up.cancel()
+        later = [spool.append(call(name)) for name in ("b", "c")]
+        for durable in later:
+            durable.result(timeout=10)
+    kept = {made["key"] for _, calls in read_segments(str(tmp_path)) for made in calls}
+    assert {"b", "c"} <= kept
