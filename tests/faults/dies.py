@@ -21,6 +21,7 @@ from jobs.synthesize import main
 CALLS: dict[str, tuple[Any, str]] = {
     "write": (Runner, "_write"),
     "append": (Tables, "append"),
+    "replace": (Tables, "replace"),
     "defer": (History, "defer"),
     "flush": (History, "flush"),
     "remove_segments": (jobs.runtime.ledger, "remove_segments"),

@@ -19,17 +19,17 @@ from tests.faults.job import DIES, Job
 pytestmark = [pytest.mark.spark, pytest.mark.faults, pytest.mark.timeout(3600)]
 
 DRIVER_KILLS, WORKER_KILLS, EXECUTOR_KILLS = 12, 6, 3
-# Each between two writes that belong together.
+# Each between two writes that belong together, in the order of a run: a root is killed at every other one in turn.
 POINTS = (
+    "after append sources",  # between a record's sightings and the record
     "before write meta_records",  # between the ledger and the output
     "after write meta_records",  # between the output and the stream's own commit
-    "after append sources",  # between a record's sightings and the record
     "before remove_segments",  # between the ledger and the end of the spool
     "before write task_rewrites",
     "before write seed_paths",
     "after write edges",
     "before write samples",  # in the middle of a round
-    "before append training_set",
+    "before replace training_set",
     "before flush",  # all is written, nothing is accounted for
 )
 
