@@ -71,7 +71,6 @@ class Synthesis:
         with Stop(self._spark.sparkContext) as stop:
             self._require_names()
             preload()
-            warm_workers(self._spark)
             tables = Tables(self._spark, self._settings.storage)
             self._require_root(tables.state)
             self._require_models()
@@ -94,6 +93,7 @@ class Synthesis:
             require_layout(tables, migrate=True)
             history = History(tables)
             require_recipes(self._stages, self._settings, tables, history, starts)
+            warm_workers(self._spark)  # after the refusals: a session that stops meanwhile complains
             lineage = Lineage(self._settings, tables.state, self._settings.model_dump(mode="json"))
             tables.run_id = summary.run_id = lineage.run_id
             ledger = Ledger(tables, self._settings.llm, self._settings.tokenizer)
