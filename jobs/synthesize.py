@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from jobs.runtime.errors import LongloomError
 from jobs.runtime.session import build_session
 from jobs.runtime.settings import load_settings
+from jobs.runtime.sources import find_inputs
 from jobs.runtime.storage_faults import storage_fault
 from jobs.runtime.synthesis import Choices, Synthesis
 from jobs.stages import STAGES
@@ -21,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     """Parse, check, run; returns the exit status."""
     given = _parser().parse_args(arguments)
     try:
-        settings = load_settings(given.config, given.set, given.root)
+        settings = load_settings(given.config, given.set, given.root, find_inputs)
         spark = build_session("longloom synthesize")
         try:
             return Synthesis(spark, settings, STAGES, _choices(given)).run()

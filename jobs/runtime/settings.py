@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -92,10 +92,16 @@ class Settings(Section):
     lineage: LineageSettings = LineageSettings()
 
 
-def load_settings(config: str | None, overrides: Sequence[str], root: str | None) -> Settings:
+def load_settings(
+    config: str | None,
+    overrides: Sequence[str],
+    root: str | None,
+    check_inputs: Callable[[InputSettings], object] | None = None,
+) -> Settings:
     """Read `config`, apply `section.key=value` overrides (values are YAML), validate everything.
 
-    Raises SettingsFault listing every unknown key, bad value and missing variable.
+    Raises SettingsFault listing every unknown key, bad value and missing variable, and what is wrong with the inputs
+    as far as they could be read (`check_inputs` raises SettingsFault for those).
     """
     faults: list[str] = []
     values = _read_config(config, faults)
@@ -108,8 +114,21 @@ def load_settings(config: str | None, overrides: Sequence[str], root: str | None
     if settings is not None:
         faults.extend(_cross_faults(settings))
     if faults or settings is None:
-        raise SettingsFault(faults)
+        raise SettingsFault([*faults, *_input_faults(values, check_inputs)])
     return settings
+
+
+def _input_faults(values: dict[str, Any], check: Callable[[InputSettings], object] | None) -> list[str]:
+    """What is wrong with the inputs, where other sections are wrong too and theirs by itself is not."""
+    try:
+        inputs = InputSettings.model_validate(values.get("inputs", {}))
+        if check is not None:
+            check(inputs)
+    except SettingsFault as fault:
+        return fault.faults
+    except ValidationError:
+        pass  # told already, with the faults of the other sections
+    return []
 
 
 def _read_config(config: str | None, faults: list[str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -69,12 +69,11 @@ class Synthesis:
     def run(self) -> int:
         """Run to the end and return the exit status (design: 0, 2, 4, 5, 6; 1 is a bug)."""
         with Stop(self._spark.sparkContext) as stop:
-            self._require_names()
             preload()
             tables = Tables(self._spark, self._settings.storage)
-            self._require_root(tables.state)
-            self._require_models()
-            self._require_teacher()
+            given = partial(find_inputs, self._settings.inputs)
+            root = partial(self._require_root, tables.state)
+            require_all(self._require_names, root, self._require_models, self._require_teacher, given)
             files = find_inputs(self._inputs(tables.state))
             stop.check()
             if not self._choices.dry_run:
@@ -271,6 +270,18 @@ class Synthesis:
 
     def _names(self) -> list[str]:
         return [stage.name for stage in self._stages]
+
+
+def require_all(*checks: Callable[[], object]) -> None:
+    """Make every check. Raises SettingsFault with the faults of all of them."""
+    faults = list[str]()
+    for check in checks:
+        try:
+            check()
+        except SettingsFault as fault:
+            faults.extend(fault.faults)
+    if faults:
+        raise SettingsFault(faults)
 
 
 def say(line: str) -> None:

@@ -30,13 +30,14 @@ def document_types(
     found = sample.count()
     if found < types.k:
         raise TooFewRows(found, types.k, "long conversations", "add conversations, or ask for less with types.k")
-    rows = sorted(sample.withColumn("vector", embed(embedder, False)("text")).collect(), key=lambda row: row["id"])
-    vectors = np.asarray([row["vector"] for row in rows], dtype=np.float32)
-    clusters = fit_clusters([row["id"] for row in rows], vectors, types.k, types.seed)
-    examples = [_examples(clusters, vectors, [r["text"] for r in rows], i, types) for i in range(types.k)]
+    rows = sample.withColumn("vector", embed(embedder, False)("text")).toArrow().sort_by("id")
+    texts = rows["text"].to_pylist()
+    vectors = np.concatenate([chunk.flatten().to_numpy() for chunk in rows["vector"].chunks]).reshape(len(texts), -1)
+    clusters = fit_clusters(rows["id"].to_pylist(), vectors, types.k, types.seed)
+    examples = [_examples(clusters, vectors, texts, i, types) for i in range(types.k)]
     named = _names(meta_records, examples, teach)
     identity = embedder_identity(embedder)
-    total = len(rows)
+    total = len(texts)
     fitted = []
     for index, (label, teacher, model) in enumerate(named):
         size = int((np.asarray(clusters.labels) == index).sum())

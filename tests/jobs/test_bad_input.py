@@ -61,6 +61,29 @@ def test_every_fault_of_both_lists_is_named_at_once(tmp_path: Path) -> None:
     assert "text string" in told, "the columns expected"
 
 
+def test_faults_of_settings_and_inputs_are_named_at_once(tmp_path: Path) -> None:
+    given = [
+        f"inputs.conversations=['{tmp_path}/missing.jsonl']",
+        f"inputs.documents=['{tmp_path}/*.csv']",
+        "walk.nodes=3",
+        "types.k=many",
+    ]
+    with pytest.raises(SettingsFault) as caught:
+        load_settings(None, given, str(tmp_path / "root"), find_inputs)
+    told = "\n".join(caught.value.faults)
+    assert len(caught.value.faults) == 4, told
+    for words in (
+        "walk: unknown key; did you mean 'walks'?",
+        "types.k",
+        "missing.jsonl does not exist",
+        "*.csv matches",
+    ):
+        assert words in told
+    with pytest.raises(SettingsFault) as caught:
+        load_settings(None, ["inputs.conversation=['x']"], str(tmp_path / "root"), find_inputs)
+    assert [fault.split(":")[0] for fault in caught.value.faults] == ["inputs.conversation"]
+
+
 @pytest.mark.spark
 def test_a_refused_input_leaves_no_root(spark: SparkSession, tmp_path: Path) -> None:
     pq.write_table(pa.table({"body": ["x"]}), tmp_path / "other.parquet")
@@ -88,10 +111,18 @@ def test_an_endpoint_that_is_not_there_is_said_first(
 
 @pytest.mark.spark
 def test_models_that_are_not_there_are_said_first(spark: SparkSession, tmp_path: Path) -> None:
-    given = ["embedder.name=/nowhere/model", "tokenizer.name=/nowhere/tokenizer"]
+    missing = f"inputs={{conversations: ['{tmp_path}/none.jsonl'], documents: ['{tmp_path}/none.jsonl']}}"
+    given = ["embedder.name=/nowhere/model", "tokenizer.name=/nowhere/tokenizer", missing]
     with pytest.raises(SettingsFault) as caught:
-        Synthesis(spark, load_settings(None, given, str(tmp_path / "root")), STAGES, Choices()).run()
-    assert ["there is no such folder" in caught.value.faults[0], "is not there" in caught.value.faults[1]] == [True] * 2
+        Synthesis(spark, load_settings(None, given, str(tmp_path / "root")), STAGES, Choices(until="nothing")).run()
+    expected = (
+        "no stage is named 'nothing'",
+        "there is no such folder",
+        "is not there",
+        *["none.jsonl does not exist"] * 2,
+    )
+    told = caught.value.faults
+    assert len(told) == 5 and all(words in fault for words, fault in zip(expected, told, strict=True)), told
     assert not (tmp_path / "root").exists()
 
 
