@@ -20,7 +20,9 @@ from jobs.runtime.tables import Tables
 from jobs.runtime.tombstones import found as forgotten
 
 SHOWN = 240  # characters of a text
-HIDDEN = frozenset({"id", "parent_ids", "signature", "bands", "vector", "centroid", "messages", "context", "turns"})
+HIDDEN = frozenset(
+    {"id", "parent_ids", "signature", "bands", "vector", "centroid", "messages", "context", "turns", "layer_attention"}
+)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -57,7 +57,7 @@ ROOMS = (
         # a conversation said, in the form it is stored in, decides what is forgotten with it.
         words(
             "jobs.runtime sql udfs.llm udfs.readers udfs.tokens udfs.models.errors udfs.models.files "
-            "graphs.checkpoints graphs.values"
+            "udfs.models.influence.support graphs.checkpoints graphs.values"
         ),
         words("pyspark delta mlflow pydantic yaml fsspec pandas pyarrow zstandard"),
     ),

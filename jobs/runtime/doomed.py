@@ -93,16 +93,19 @@ def made_from_walks(tables: Tables, walks: DataFrame, records: DataFrame) -> dic
     pairings = tables.read("pairings")
     held = pairings.select("id", F.explode("documents").alias("record")).join(records, "record", "left_semi")
     paired = pairings.join(dead, "walk", "left_semi").select("id").unionByName(held.select("id")).distinct()
-    made = tables.read("samples").select("id", "pairing", F.col("walk_id").alias("walk"))
-    sampled = made.join(paired.select(F.col("id").alias("pairing")), "pairing", "left_semi").select("id")
-    chosen = tables.read("training_set").select("id", "sample")
-    placed = chosen.join(sampled.select(F.col("id").alias("sample")), "sample", "left_semi").select("id")
+    parents = paired.unionByName(records.select(F.col("record").alias("id")))  # an imported sample's is its record
+    made = tables.read("samples").select("id", F.col("parent_ids")[0].alias("parent"))
+    sampled = made.join(parents.select(F.col("id").alias("parent")), "parent", "left_semi").select("id")
+    dead_samples = sampled.select(F.col("id").alias("sample"))
     return {
         "walks": walks,
         "instructions": instructions,
         "pairings": paired,
         "samples": sampled,
-        "training_set": placed,
+        **{
+            name: tables.read(name).select("id", "sample").join(dead_samples, "sample", "left_semi").select("id")
+            for name in ("influence", "training_set")
+        },
     }
 
 

@@ -22,7 +22,7 @@ SUFFIX = {"jsonl": ("json", ".json", ".jsonl"), "parquet": ("parquet", ".parquet
 
 def training_rows(tables: Tables) -> DataFrame:
     """One row per selected sample: `messages` for a chat trainer, and what the row is."""
-    chosen = tables.kept("training_set").select("sample", "position", "n_tokens")
+    chosen = tables.kept("training_set").select("sample", "position", "n_tokens", "rank", "score", "hmp", "cas")
     samples = tables.kept("samples").withColumnRenamed("id", "sample")
     facts = F.transform(
         "documents",
@@ -44,6 +44,10 @@ def training_rows(tables: Tables) -> DataFrame:
         "grounded_share",
         F.col("generator.teacher").alias("teacher"),
         F.col("generator.model").alias("model"),
+        "rank",
+        "score",
+        "hmp",
+        "cas",
         "position",
     )
 

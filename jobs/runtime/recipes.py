@@ -22,6 +22,7 @@ NOT_IN_RECIPE: Mapping[str, frozenset[str]] = {
     "walks": frozenset({"max_candidates_per_target"}),
     "targets": frozenset({"single", "multi", "max_rounds"}),
     "classifier": frozenset({"floor", "floor_rows"}),
+    "influence": frozenset({"batch_tokens", "device"}),
 }
 
 

@@ -32,7 +32,8 @@ def require_recipes(
 
     `starts` are the stages that start again. Raises RecipeChanged naming each difference and the two ways on.
     """
-    renewed = {*behind(stages, *starts), *history.to_empty}
+    replaced = [stage.name for stage in stages if stage.mode == "replaces"]  # made anew as a whole: nothing is mixed
+    renewed = {*behind(stages, *starts), *history.to_empty, *replaced}
     told = {}
     for stage in stages:
         changes = _changes(stage, settings, tables, history) if stage.name not in renewed else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import fsspec
 import yaml
@@ -19,11 +19,13 @@ from udfs.settings import (
     EmbedderSettings,
     EvidenceSettings,
     FilterSettings,
+    InfluenceSettings,
     LlmSettings,
     MetaSettings,
     MinhashSettings,
     Positive,
     Section,
+    Share,
     TokenizerSettings,
     TypeSettings,
 )
@@ -48,7 +50,7 @@ class StorageSettings(Section):
 
 
 class TargetSettings(Section):
-    """Accepted samples wanted per setting."""
+    """Accepted samples wanted per setting: the candidates among which `selection` chooses."""
 
     single: Count = 100
     multi: Count = 50
@@ -59,6 +61,23 @@ class DocumentSettings(Section):
     """How documents are drawn for samples."""
 
     max_draws: Positive = 3  # a document of a rejected sample is drawn again up to this often
+
+
+class SelectionSettings(Section):
+    """Which of the candidates become training rows. Candidates are the accepted samples within the targets.
+
+    Every limit that is given holds; a share is one of the candidates that could be measured.
+    """
+
+    by: Literal["order", "influence"] = "order"  # `order` measures nothing and needs no models
+    norm: Literal["rank", "zscore", "reference", "paper"] = "rank"  # see sql/influence_scores
+    alpha: Share = 0.7  # weight of the two models' gap (HMP); the rest is the attention's (CAS)
+    per_type: bool = False  # norms within each document type, so that scores compare a sample with its kind
+    keep_mix: bool = True  # every (setting, type) gets its share of what is taken; false: the best, whatever they are
+    top_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    top_count: Positive | None = None
+    token_budget: Positive | None = None  # tokens of context, instruction and response together
+    min_score: float | None = None
 
 
 class LineageSettings(Section):
@@ -89,6 +108,8 @@ class Settings(Section):
     instructions: MinhashSettings = MinhashSettings(shingle_words=2, threshold=0.7)
     evidence: EvidenceSettings = EvidenceSettings()
     llm: LlmSettings = LlmSettings()
+    influence: InfluenceSettings = InfluenceSettings()
+    selection: SelectionSettings = SelectionSettings()
     lineage: LineageSettings = LineageSettings()
 
 
@@ -224,6 +245,8 @@ def _cross_faults(settings: Settings) -> list[str]:
             f"llm.api_key_env: the environment variable {variable} is not set; export {variable}=… (any text, for a "
             "server that needs no key)"
         )
+    if settings.selection.min_score is not None and settings.selection.by == "order":
+        faults.append("selection.min_score: there are no scores with selection.by: order; set it to influence")
     if settings.minhash.permutations % settings.minhash.bands:
         faults.append("minhash.bands: must divide minhash.permutations")
     return faults

@@ -35,6 +35,8 @@ ABOUT_DOCUMENTS = frozenset({"documents", "long_documents", "document_features",
 # Tables of generated rows, with the column that names their walk: such a row stands for its walk.
 OF_WALK = {"walks": "id", "instructions": "walk", "pairings": "walk", "samples": "walk_id"}
 
+OF_SAMPLE = ("influence", "training_set")  # such a row stands for what its sample stands for
+
 
 def resolve(tables: Tables, sources: Sequence[str], ids: Sequence[str]) -> tuple[list[Subject], list[str]]:
     """(what is to be forgotten, sentences about what was forgotten before).
@@ -118,7 +120,7 @@ def _stands_for(tables: Tables, row: Found) -> Subject | None:
         return Subject(table, str(row.row[OF_RECORD[row.table]]), row.id)
     if row.table in OF_WALK:
         return Subject(WALKS, str(row.row[OF_WALK[row.table]]), row.id)
-    if row.table == "training_set":
+    if row.table in OF_SAMPLE:
         (sample,) = find(tables, [str(row.row["sample"])], ["samples"])
         return Subject(WALKS, str(sample.row["walk_id"]), row.id)
     return None

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from pyspark.sql import SparkSession
 
@@ -39,6 +40,7 @@ from udfs.llm.probe import probe
 from udfs.llm.teacher import ErrorKind
 from udfs.models.errors import ModelUnavailable
 from udfs.models.files import embedder_identity
+from udfs.models.influence.support import require_pair
 from udfs.readers import InputFile
 from udfs.tokens import TokenizerUnavailable, tokenizer_identity
 
@@ -224,6 +226,8 @@ class Synthesis:
         unknown = [name for name in given if name and name not in self._names()]
         if unknown:
             raise SettingsFault([f"no stage is named {n!r}; stages: {', '.join(self._names())}" for n in unknown])
+        if not self._chosen():
+            raise SettingsFault(["--only influence: nothing is measured with selection.by: order; set it to influence"])
 
     def _require_root(self, state: str) -> None:
         """Raises SettingsFault when nothing can be written there."""
@@ -232,9 +236,17 @@ class Synthesis:
             raise SettingsFault([f"--root {state}: {obstacle}; {OTHER_ROOT}"])
 
     def _require_models(self) -> None:
-        """Encoder and tokenizer must be there before anything is written. Raises SettingsFault."""
+        """The models of the chosen stages must be there before anything is written. Raises SettingsFault."""
         faults = []
-        for name, look in (("embedder", embedder_identity), ("tokenizer", tokenizer_identity)):
+        sections = {section for stage in self._chosen() for section in stage.sections}
+        looks: tuple[tuple[str, Callable[[Any], object]], ...] = (
+            ("embedder", embedder_identity),
+            ("tokenizer", tokenizer_identity),
+            ("influence", require_pair),
+        )
+        for name, look in looks:
+            if name not in sections:
+                continue
             try:
                 look(getattr(self._settings, name))
             except (ModelUnavailable, TokenizerUnavailable) as error:
@@ -261,12 +273,15 @@ class Synthesis:
         )
 
     def _chosen(self) -> list[Stage]:
-        if self._choices.only:
-            return [stage for stage in self._stages if stage.name in self._choices.only]
+        """The stages of this run, in order; nothing is measured where nothing is selected by it."""
         names = self._names()
-        if self._choices.until:
-            return list(self._stages[: names.index(self._choices.until) + 1])
-        return list(self._stages)
+        if self._choices.only:
+            names = [name for name in names if name in self._choices.only]
+        elif self._choices.until:
+            names = names[: names.index(self._choices.until) + 1]
+        if self._settings.selection.by == "order":
+            names = [name for name in names if name != "influence"]
+        return [stage for stage in self._stages if stage.name in names]
 
     def _names(self) -> list[str]:
         return [stage.name for stage in self._stages]

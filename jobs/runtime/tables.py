@@ -108,8 +108,8 @@ class Tables:
         return self._save(writer, name)
 
     def replace(self, frame: DataFrame, name: str, note: dict[str, Any]) -> int:
-        """Overwrite the table with `frame` in one commit and return the new version."""
-        return self._save(self._writer(frame, note).mode("overwrite"), name)
+        """Overwrite the table and its columns with `frame` in one commit and return the new version."""
+        return self._save(self._writer(frame, note).mode("overwrite").option("overwriteSchema", "true"), name)
 
     def delete(self, name: str, condition: str, note: dict[str, Any]) -> int:
         """Delete rows in a commit of their own, so that streams behind can skip it."""

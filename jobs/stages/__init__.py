@@ -13,6 +13,7 @@ from jobs.stages.document_types import document_types
 from jobs.stages.documents import documents
 from jobs.stages.edges import edges
 from jobs.stages.graph_stats import graph_stats
+from jobs.stages.influence import influence
 from jobs.stages.instructions import instructions
 from jobs.stages.long_conversations import long_conversations
 from jobs.stages.long_documents import long_documents
@@ -48,5 +49,6 @@ STAGES: tuple[Stage, ...] = (
     instructions,
     pairings,
     samples,
+    influence,
     training_set,
 )

@@ -1,16 +1,61 @@
-"""The training set: accepted samples in a fixed order, as many as the targets ask."""
+"""The training set: of the accepted samples within the targets, those that the selection takes, with their scores."""
 
 from __future__ import annotations
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 import sql
-from jobs.runtime.settings import TargetSettings
+from jobs.runtime.settings import SelectionSettings, TargetSettings
 from jobs.runtime.stage import stage
 
+NO_LIMIT = 2**62
 
-@stage(replaces=True)
-def training_set(samples: DataFrame, *, targets: TargetSettings) -> DataFrame:
-    """One row per accepted sample; those beyond the targets are `over_target`."""
-    placed = sql.run("training_set", {"single": targets.single, "multi": targets.multi}, samples=samples)
-    return placed.withColumn("id", sql.row_id("training_set", "sample"))
+
+@stage(replaces=True, revision=2)
+def training_set(
+    samples: DataFrame, influence: DataFrame, *, targets: TargetSettings, selection: SelectionSettings
+) -> DataFrame:
+    """One row per accepted sample; those left out say why (`over_target`, `not_measured:…`, `not_selected:…`)."""
+    candidates = sql.run("training_candidates", {"single": targets.single, "multi": targets.multi}, samples=samples)
+    used = influence.where(F.lit(selection.by == "influence"))
+    placed = sql.run(
+        "training_set",
+        {
+            "by": selection.by,
+            "norm": selection.norm,
+            "keep_mix": selection.keep_mix,
+            "min_score": "-Infinity" if selection.min_score is None else repr(selection.min_score),
+            "top_share": selection.top_share,
+            "top_count": selection.top_count or NO_LIMIT,
+            "token_budget": selection.token_budget or NO_LIMIT,
+        },
+        candidates=candidates,
+        influence=used.select("id", "sample", "truncated", "reject_reason"),
+        scores=scores_of(candidates, used, selection),
+    )
+    told = samples.select(
+        F.col("id").alias("sample"),
+        "setting",
+        "paradigm",
+        "document_type",
+        "messages",
+        F.transform("documents", lambda d: d["doc_id"]).alias("documents"),
+        F.col("generator.teacher").alias("teacher"),
+    )
+    return placed.join(told, "sample").select(
+        sql.row_id("training_set", "sample").alias("id"),
+        F.array_compact(F.array("sample", "influence")).alias("parent_ids"),
+        *[F.col(name) for name in (*placed.columns, *told.columns) if name not in ("influence", "sample")],
+        "sample",
+    )
+
+
+def scores_of(candidates: DataFrame, influence: DataFrame, selection: SelectionSettings) -> DataFrame:
+    """The scores of the candidates that were measured, by sample as `id`; none where none are asked for."""
+    if selection.by == "order":
+        return candidates.sparkSession.createDataFrame([], "id string, hmp double, cas double, score double")
+    pool = candidates.where("NOT over_target").select(F.col("id").alias("sample"))
+    measured = influence.drop("id").join(pool, "sample").withColumnRenamed("sample", "id")
+    norms = {"norm": selection.norm, "alpha": selection.alpha, "per_type": selection.per_type, "seed": 0}
+    return sql.run("influence_scores", norms, influence=measured)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -24,10 +25,12 @@ from jobs.stages import STAGES
 from tests.equality import content
 from tests.fake_server.client import FakeServer
 from tests.small_corpus import fitting, small_corpus, synthesize
+from tests.udfs.models.influence.families import save_family
 
 pytestmark = [pytest.mark.spark, pytest.mark.end_to_end]
 
 KEPT_APART = {"deferrals", "tombstones"}  # stay empty when nothing had to wait and nothing was forgotten
+TAKEN = 7  # the first 0.7 of 9 candidates
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +54,22 @@ def versions(spark: SparkSession, root: Path) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
+def scoring(corpus: Path) -> list[str]:
+    """Settings that measure with a pair of random models, whose tokens are bytes, and take a part of the samples."""
+    short, long = (save_family(corpus / name, "llama", seed) for name, seed in (("short", 1), ("long", 2)))
+    influence = {"max_tokens": 6_000, "short_window": 5_000, "segment_tokens": 512, "device": "cpu"}
+    return [
+        f"influence={json.dumps({'short_model': str(short), 'long_model': str(long), **influence})}",
+        "selection={by: influence, top_share: 0.7}",
+    ]
+
+
+@pytest.fixture(scope="module")
 def finished(
-    spark: SparkSession, corpus: Path, tmp_path_factory: pytest.TempPathFactory
+    spark: SparkSession, corpus: Path, scoring: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, Any]]:
     root = tmp_path_factory.mktemp("roots") / "offline"
-    status, summary = synthesize(spark, root, fitting(corpus))
+    status, summary = synthesize(spark, root, fitting(corpus, *scoring))
     assert status == 0, summary["warnings"]
     return root, summary
 
@@ -88,6 +102,29 @@ def test_evidence_lies_in_the_documents(spark: SparkSession, finished: tuple[Pat
         assert sample["generator"]["teacher"] == "offline", "the extractive teacher is marked on every row"
 
 
+def test_every_accepted_sample_is_measured_and_the_best_of_each_type_are_taken(
+    spark: SparkSession, finished: tuple[Path, dict[str, Any]]
+) -> None:
+    tables = tables_of(spark, finished[0])
+    accepted = {row["id"] for row in tables.kept("samples").select("id").collect()}
+    assert {row["sample"] for row in tables.read("influence").collect()} == accepted, "these and only these"
+    rows = tables.read("training_set").collect()
+    assert {row["sample"] for row in rows} == accepted
+    candidates = [row for row in rows if row["reject_reason"] != "over_target"]
+    assert len(candidates) == 9 and sorted(row["rank"] for row in candidates) == list(range(1, 10))
+    taken = [row for row in candidates if row["reject_reason"] is None]
+    assert len(taken) == TAKEN and all(row["truncated"] and row["selected_because"] for row in taken)
+    best = sorted(candidates, key=lambda row: (-round(row["score"], 12), row["sample"]))
+    assert [row["rank"] for row in best] == list(range(1, 10))
+    out = [row for row in candidates if row["reject_reason"]]
+    assert {row["reject_reason"] for row in out} == {"not_selected:top_share"}
+    for row in out:  # nobody of its kind who is worse is in
+        kind = [
+            one for one in taken if (one["setting"], one["document_type"]) == (row["setting"], row["document_type"])
+        ]
+        assert all(one["rank"] < row["rank"] for one in kind)
+
+
 def test_graph_counts_equal_plain_python(spark: SparkSession, finished: tuple[Path, dict[str, Any]]) -> None:
     require_counts(tables_of(spark, finished[0]))
 
@@ -107,11 +144,11 @@ def require_counts(tables: Tables) -> None:
 
 
 def test_second_run_does_nothing(
-    spark: SparkSession, corpus: Path, finished: tuple[Path, dict[str, Any]]
+    spark: SparkSession, corpus: Path, scoring: list[str], finished: tuple[Path, dict[str, Any]]
 ) -> None:  # fmt: skip
     root, _ = finished
     before = versions(spark, root)
-    status, summary = synthesize(spark, root, fitting(corpus))
+    status, summary = synthesize(spark, root, fitting(corpus, *scoring))
     assert status == 0
     assert sum(stage["calls"] for stage in summary["stages"]) == 0
     assert sum(stage["out"] for stage in summary["stages"]) == 0
@@ -120,11 +157,11 @@ def test_second_run_does_nothing(
 
 
 def test_changed_settings_are_refused_by_name(
-    spark: SparkSession, corpus: Path, finished: tuple[Path, dict[str, Any]]
+    spark: SparkSession, corpus: Path, scoring: list[str], finished: tuple[Path, dict[str, Any]]
 ) -> None:
     root, _ = finished
     before = versions(spark, root)
-    settings = load_settings(None, fitting(corpus, "walks.edge_weight=sublinear"), str(root))
+    settings = load_settings(None, fitting(corpus, *scoring, "walks.edge_weight=sublinear"), str(root))
     with pytest.raises(RecipeChanged, match=r"walks: walks.edge_weight: 'paper' → 'sublinear'[\s\S]*--recompute walks"):
         Synthesis(spark, settings, STAGES, Choices()).run()
     with pytest.raises(SettingsFault, match="no stage is named 'nonsense'"):
@@ -138,11 +175,13 @@ def test_explain_follows_a_row_to_its_files(spark: SparkSession, finished: tuple
     row = tables.kept("training_set").orderBy("id").limit(1).collect()[0]
     told = explain(tables, row["id"][:12])
     met = {one["table"]: one for level in told["levels"] for one in level}
-    for table in ("training_set", "samples", "pairings", "instructions", "walks", "seed_paths", "documents",
-                  "conversations", "source_files"):  # fmt: skip
+    for table in ("training_set", "influence", "samples", "pairings", "instructions", "walks", "seed_paths",
+                  "documents", "conversations", "source_files"):  # fmt: skip
         assert table in met, f"{table} is missing from the chain"
     assert met["samples"]["call"]["teacher"] == "offline"
     assert met["source_files"]["facts"]["path"].startswith("/")
+    assert {"score", "rank", "selected_because"} <= met["training_set"]["facts"].keys()
+    assert {"short_log_ppl", "long_log_ppl", "segment_attention"} <= met["influence"]["facts"].keys()
     assert {run["stage"] for run in told["versions"]} >= {"samples", "training_set"}
     assert explain(tables, summary["run_id"])["executions"][0]["run_id"] == summary["run_id"]
     file = tables.read("source_files").where("kind = 'documents'").collect()[0]
@@ -174,13 +213,14 @@ def test_export_loads_unchanged(spark: SparkSession, finished: tuple[Path, dict[
 
     os.environ["HF_HUB_OFFLINE"] = "1"
     out = tmp_path / "export"
-    assert write(tables_of(spark, finished[0]), str(out), ["jsonl", "parquet"]) == {"jsonl": 9, "parquet": 9}
+    assert write(tables_of(spark, finished[0]), str(out), ["jsonl", "parquet"]) == {"jsonl": TAKEN, "parquet": TAKEN}
     loaded = [
         datasets.load_dataset(kind, data_files=f"{out}/{name}/*", split="train", cache_dir=str(tmp_path / name))
         for kind, name in (("json", "jsonl"), ("parquet", "parquet"))
     ]
     for data in loaded:
-        assert len(data) == 9
+        assert len(data) == TAKEN
+        assert {row["rank"] for row in data} <= set(range(1, 10)) and all(0 < row["score"] < 1 for row in data)
         assert [turn["role"] for turn in data[0]["messages"]] == ["user", "assistant"]
     assert sorted(loaded[0]["id"]) == sorted(loaded[1]["id"])
     from trl.data_utils import is_conversational
@@ -191,13 +231,13 @@ def test_export_loads_unchanged(spark: SparkSession, finished: tuple[Path, dict[
 
 
 def test_more_input_is_added_and_the_old_rows_stay(
-    spark: SparkSession, corpus: Path, finished: tuple[Path, dict[str, Any]]
+    spark: SparkSession, corpus: Path, scoring: list[str], finished: tuple[Path, dict[str, Any]]
 ) -> None:
     root, _ = finished
     tables = tables_of(spark, root)
     old = {name: content(tables, name) for name in ("meta_records", "canonical_values", "seed_paths")}
     (corpus / "later.parquet").rename(corpus / "conversations-2.parquet")
-    status, summary = synthesize(spark, root, fitting(corpus), until="edges")
+    status, summary = synthesize(spark, root, fitting(corpus, *scoring), until="edges")
     assert status == 0
     stages = {stage["stage"]: stage for stage in summary["stages"]}
     assert stages["conversations"]["in"] == 1

@@ -124,23 +124,20 @@ def test_settings_may_change_until_they_have_made_rows() -> None:
 def test_rows_of_a_run_that_died_are_not_mixed_with_others(spark: SparkSession, root: str) -> None:
     """It noted nothing of its stages; the recipe on its rows is enough."""
     runner = make_runner(spark, root)
-    stage = next(one for one in STAGES if one.name == "graph_stats")
-    columns = "id string, parent_ids array<string>, reject_reason string, setting string, document_type string"
-    figures = ("nodes", "edges", "components", "largest_component", "communities", "max_degree")
-    frame = spark.createDataFrame([("x", [], None, "single", "news")], columns)
-    frame = frame.selectExpr(
-        "*", *[f"1L AS {name}" for name in figures], "1D AS mean_degree", "NULL AS top_pagerank"
-    )  # fmt: skip
+    stage = next(one for one in STAGES if one.name == "typed_documents")
+    columns = "id string, parent_ids array<string>, reject_reason string, document string, document_type string"
+    frame = spark.createDataFrame([("x", [], None, "d", "news")], columns)
+    frame = frame.selectExpr("*", "1D AS probability", "'v' AS classifier_version")
     made = {"run_id": "run-1", "recipe": identity(recipe(stage, runner.settings))}
-    runner.tables.append(runner.tables.conform(frame, "graph_stats", made), "graph_stats", {})
+    runner.tables.append(runner.tables.conform(frame, "typed_documents", made), "typed_documents", {})
 
     def require() -> None:
         require_recipes(STAGES, runner.settings, runner.tables, runner.history, [])
 
     require()
     made["recipe"] = "of other settings"
-    runner.tables.append(runner.tables.conform(frame, "graph_stats", made), "graph_stats", {})
-    with pytest.raises(RecipeChanged, match=r"graph_stats: an interrupted run[\s\S]*--recompute graph_stats "):
+    runner.tables.append(runner.tables.conform(frame, "typed_documents", made), "typed_documents", {})
+    with pytest.raises(RecipeChanged, match=r"typed_documents: an interrupted run[\s\S]*--recompute typed_documents "):
         require()
 
 

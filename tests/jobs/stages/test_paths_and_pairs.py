@@ -1,4 +1,4 @@
-"""Seed paths, pairings, training set: hand-computed cases."""
+"""Seed paths and pairings: hand-computed cases."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from pyspark.sql import DataFrame, SparkSession
 import sql
 from graphs.cooccurrence import node_id
 from graphs.values import GRAPH_FIELDS
-from jobs.runtime.settings import DocumentSettings, TargetSettings
+from jobs.runtime.settings import DocumentSettings
 from jobs.stages.pairings import pairings
 from jobs.stages.seed_paths import seed_paths
-from jobs.stages.training_set import training_set
 
 pytestmark = pytest.mark.spark
 
@@ -120,18 +119,3 @@ def test_pairs_are_two_documents_that_fit(spark: SparkSession) -> None:
     assert len(made) == 2
     used = [d for row in made for d in row["documents"]]  # type: ignore[attr-defined]
     assert sorted(used) == ["d1", "d2", "d3", "d4"], "d0 is too long for a pair"
-
-
-def test_training_set_keeps_the_mix_and_names_the_rest(spark: SparkSession) -> None:
-    held = [
-        {"id": f"{kind}{n}", "setting": "single", "document_type": kind, "walk_index": n,
-         "lengths": {"context": 10, "instruction": 2, "response": 3}, "documents": [], "paradigm": "wildlong"}
-        for kind, count in (("law", 2), ("news", 6)) for n in range(count)
-    ]  # fmt: skip
-    schema = sql.columns("samples")
-    samples = spark.createDataFrame([tuple(row.get(name) for name in schema.names) for row in held], schema)
-    made = training_set.function(samples, targets=TargetSettings(single=4, multi=0)).collect()
-    chosen = {row["sample"] for row in made if row["reject_reason"] is None}
-    assert chosen == {"law0", "news0", "news1", "news2"}, "a quarter law, three quarters news"
-    assert {row["reject_reason"] for row in made if row["sample"] not in chosen} == {"over_target"}
-    assert {row["n_tokens"] for row in made} == {15}

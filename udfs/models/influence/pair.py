@@ -17,7 +17,7 @@ from udfs.models.files import ModelFiles
 from udfs.models.influence.causal import load_causal
 from udfs.models.influence.measure import Scorer
 from udfs.models.influence.recipe import make_recipe
-from udfs.models.influence.support import pair_files, refuse_strangers
+from udfs.models.influence.support import DECIDES_PIECES, pair_files, refuse_strangers
 from udfs.models.loading import LOCAL, unreadable
 from udfs.settings import InfluenceSettings
 
@@ -88,4 +88,4 @@ def _pieces(tokenizer: Any) -> Any:
     if engine is None:
         return tokenizer.get_vocab()
     whole = json.loads(engine.to_str())
-    return [whole[part] for part in ("model", "pre_tokenizer", "normalizer")]
+    return [whole[part] for part in DECIDES_PIECES]

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from udfs.models.errors import ModelUnavailable
-from udfs.models.files import ModelFiles, resolve_files, weight_files
+from udfs.models.files import ModelFiles, identity, resolve_files, weight_files
 from udfs.settings import InfluenceSettings
 
 EMBEDDED = Path(__file__).parent / "embedded"
+DECIDES_PIECES = ("model", "pre_tokenizer", "normalizer")  # of a tokenizer.json: how a text is cut
 # What two homologous models share; window and RoPE may differ.
 SHAPE = (
     "model_type",
@@ -38,6 +39,26 @@ def pair_files(settings: InfluenceSettings) -> tuple[ModelFiles, ModelFiles]:
     configs = [_config(files) for files in (short, long)]
     refuse_strangers(short, configs[0], configs[1])
     return short, long
+
+
+def require_pair(settings: InfluenceSettings) -> None:
+    """Raises ModelUnavailable when the pair cannot do what these settings ask, as far as that shows without weights."""
+    short, long = pair_files(settings)
+    if not _same_tokenizer(short, long):
+        raise _refused(short, "it is not homologous to the long model: its tokenizer is another", "Name two siblings.")
+    if settings.template == "chat" and not _has_chat_template(long):
+        raise _refused(long, "its tokenizer has no chat template", "Set influence.template to gateau or plain.")
+    full = settings.short_context == "full"
+    longest = _length(long, settings.max_tokens, False)
+    refuse_layers(long, _config(long), longest)
+    asked = longest if full else settings.short_window or settings.max_tokens
+    refuse_layers(short, _config(short), _length(short, asked, full))
+
+
+def pair_identity(settings: InfluenceSettings) -> tuple[str, str]:
+    """`name@revision:hash` of the short and of the long model. Raises ModelUnavailable."""
+    short, long = pair_files(settings)
+    return identity(short), identity(long)
 
 
 def refuse_strangers(short: ModelFiles, one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
@@ -75,6 +96,27 @@ def unsupported_layers(config: Mapping[str, Any], length: int) -> str | None:
     }
     found = [fault for fault, is_so in faults.items() if is_so]
     return " and ".join(found) or None
+
+
+def _same_tokenizer(short: ModelFiles, long: ModelFiles) -> bool:
+    """Whether texts are cut alike; taken for granted where a tokenizer is not written as tokenizer.json."""
+    places = [files.folder / "tokenizer.json" for files in (short, long)]
+    if not all(place.is_file() for place in places):
+        return True
+    one, other = (json.loads(place.read_text(encoding="utf-8")) for place in places)
+    return all(one.get(part) == other.get(part) for part in DECIDES_PIECES)
+
+
+def _has_chat_template(files: ModelFiles) -> bool:
+    said = files.folder / "tokenizer_config.json"
+    told = said.is_file() and "chat_template" in json.loads(said.read_text(encoding="utf-8"))
+    return told or any(files.folder.glob("chat_template*"))
+
+
+def _length(files: ModelFiles, asked: int, beyond_window: bool) -> int:
+    """The longest sequence this model will be given."""
+    own = _config(files).get("max_position_embeddings")
+    return asked if beyond_window or not own else min(asked, int(own))
 
 
 def _files(name: str, revision: str, role: str) -> ModelFiles:

@@ -1,0 +1,21 @@
+-- One row per accepted sample: what the two models say of it, before any norm (GATEAU, section 3). Perplexities are
+-- natural logarithms, per token of the response.
+sample STRING COMMENT 'id of the sample',
+setting STRING COMMENT 'single or multi',
+document_type STRING COMMENT 'label of the type',
+truncated BOOLEAN COMMENT 'the context was longer than the long model reads here and lost its head',
+context_tokens BIGINT COMMENT 'context that the long model read',
+dropped_tokens BIGINT COMMENT 'context that was cut from its head',
+short_context_tokens BIGINT COMMENT 'context that the short model read',
+instruction_tokens BIGINT COMMENT 'tokens of the instruction, by the models own tokenizer',
+response_tokens BIGINT COMMENT 'tokens of the response',
+short_log_ppl DOUBLE COMMENT 'log-perplexity of the response under the short model (HMG)',
+long_log_ppl DOUBLE COMMENT 'the same under the long model (HMG)',
+windowed_log_ppl DOUBLE COMMENT 'under the long model with the context the short one read',
+unasked_log_ppl DOUBLE COMMENT 'under the long model without context and instruction',
+segment_tokens ARRAY<BIGINT> COMMENT 'tokens of each context segment',
+segment_log_ppl ARRAY<DOUBLE> COMMENT 'log-perplexity given that segment and the instruction alone (CAM, Eq. 3)',
+segment_attention ARRAY<DOUBLE> COMMENT 'attention of the response to it, mean over rows, heads and layers (CAM, Eq. 4)',
+layer_attention ARRAY<ARRAY<DOUBLE>> COMMENT 'the same per layer',
+short_model STRING COMMENT 'identity of the short model',
+long_model STRING COMMENT 'identity of the long model'
