@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 from jobs.runtime.errors import LongloomError, SettingsFault
 from jobs.runtime.forgetting import Outcome, forget
-from jobs.runtime.opening import opened
+from jobs.runtime.opening import job_of, opened
 from jobs.runtime.session import build_session
 from jobs.runtime.settings import load_settings
 from jobs.runtime.tombstones import stale_tables
-from jobs.stages import STAGES
+from jobs.stages import JOBS
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
         spark = build_session("longloom forget")
         try:
             with opened(spark, settings, print) as runner:
-                outcome = forget(runner, STAGES, given.source, given.id)
+                outcome = forget(runner, job_of(runner.tables, JOBS), given.source, given.id)
                 stale = list(stale_tables(runner.tables, runner.history))
         finally:
             spark.stop()

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from jobs.runtime.errors import LongloomError
 from jobs.runtime.forgetting import finish
 from jobs.runtime.maintenance import SHORTEST_H, maintain, require_retention
-from jobs.runtime.opening import opened
+from jobs.runtime.opening import job_of, opened
 from jobs.runtime.session import build_session
 from jobs.runtime.settings import load_settings
-from jobs.stages import STAGES
+from jobs.stages import JOBS
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -35,8 +35,9 @@ def main(arguments: Sequence[str]) -> int:
         spark = build_session("longloom maintain")
         try:
             with opened(spark, settings, print) as runner:
-                finish(runner, STAGES)  # the versions of a forgetting that was cut short would stay behind
-                made = maintain(runner, STAGES, given.retain)
+                stages = job_of(runner.tables, JOBS)
+                finish(runner, stages)  # the versions of a forgetting that was cut short would stay behind
+                made = maintain(runner, stages, given.retain)
         finally:
             spark.stop()
     except LongloomError as error:

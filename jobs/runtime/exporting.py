@@ -31,6 +31,11 @@ def training_rows(tables: Tables) -> DataFrame:
             d["licence"].alias("licence"),
         ),
     )  # fmt: skip
+    given = []
+    if tables.exists("imports"):
+        sources = tables.read("imports").select(F.col("id").alias("import"), "record_id", "split")
+        samples = samples.withColumn("import", F.col("parent_ids")[0]).join(sources, "import")
+        given = ["record_id", "split"]
     return chosen.join(samples, "sample").select(
         F.col("sample").alias("id"),
         "messages",
@@ -44,6 +49,7 @@ def training_rows(tables: Tables) -> DataFrame:
         "grounded_share",
         F.col("generator.teacher").alias("teacher"),
         F.col("generator.model").alias("model"),
+        *given,
         "rank",
         "score",
         "hmp",

@@ -64,7 +64,7 @@ def full(environment: Mapping[str, str], root: str, config: Path | None) -> list
         lambda: check_memory(available_memory()),
     ]
     findings = [check() for check in checks]
-    return findings + (check_teacher(config, environment) if config else [])
+    return findings + ([*check_teacher(config, environment), *check_pair(config)] if config else [])
 
 
 def check_python() -> Finding:
@@ -182,13 +182,10 @@ def available_memory(proc: Path = Path("/proc/meminfo"), cgroup: Path = Path("/s
 
 def check_teacher(config: Path, environment: Mapping[str, str]) -> list[Finding]:
     """Where the settings name a teacher behind an endpoint: its address is one, and its key is set."""
-    import yaml
-
     try:
-        settings = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
-        return [Finding("config", "bad", f"{config}: {error}", "name a settings file, such as infra/conf/demo.yaml")]
-    llm: dict[str, Any] = settings.get("llm") or {}
+        llm = read_section(config, "llm")
+    except ValueError as error:
+        return [Finding("config", "bad", str(error), "name a settings file, such as infra/conf/demo.yaml")]
     teacher = llm.get("teacher", "offline")
     if teacher == "offline":
         return [Finding("teacher", "good", "offline: no endpoint and no key needed")]
@@ -202,3 +199,37 @@ def check_teacher(config: Path, environment: Mapping[str, str]) -> list[Finding]
     else:
         findings.append(Finding("teacher", "bad", f"{teacher} needs a key in {variable}", f"export {variable}=…"))
     return findings
+
+
+def check_pair(config: Path) -> list[Finding]:
+    """Where the settings select by influence: its two models are there and homologous."""
+    try:
+        if read_section(config, "selection").get("by") != "influence":
+            return []
+        section = read_section(config, "influence")
+    except ValueError:
+        return []  # told with the teacher
+    from udfs.models.errors import ModelUnavailable
+    from udfs.models.influence.support import require_pair
+    from udfs.settings import InfluenceSettings
+
+    try:
+        settings = InfluenceSettings.model_validate(section)
+        require_pair(settings)
+    except ModelUnavailable as error:
+        return [Finding("pair", "bad", f"model {error.name!r}, {error.where}: {error.why}", error.remedy)]
+    except ValueError as error:
+        return [Finding("pair", "bad", f"{config}: influence: {error}", f"edit {config}")]
+    return [Finding("pair", "good", f"{settings.short_model} and {settings.long_model}")]
+
+
+def read_section(config: Path, name: str) -> dict[str, Any]:
+    """A section of a settings file. Raises ValueError where there is no such file or it is not YAML."""
+    import yaml
+
+    try:
+        settings = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise ValueError(f"{config}: {error}") from error
+    section: dict[str, Any] = settings.get(name) or {}
+    return section

@@ -6,7 +6,7 @@ What is done between the two ends is the caller's business.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import fsspec
@@ -19,6 +19,7 @@ from jobs.runtime.ledger import Ledger
 from jobs.runtime.lock import RootLock
 from jobs.runtime.runner import Runner
 from jobs.runtime.settings import Settings
+from jobs.runtime.stage import Stage
 from jobs.runtime.stopping import Stop
 from jobs.runtime.storage_faults import storage_fault
 from jobs.runtime.summary import Summary
@@ -58,3 +59,13 @@ def drop_scratch(state: str) -> None:
     files, folder = fsspec.core.url_to_fs(f"{state}/_scratch")
     if files.exists(folder):
         files.rm(folder, recursive=True)
+
+
+def job_of(tables: Tables, jobs: Sequence[tuple[Stage, ...]]) -> tuple[Stage, ...]:
+    """The stages of the job that made this root, told by its source tables; those of the first where there is none."""
+    return next((stages for stages in jobs if any(tables.exists(name) for name in sources_of(stages))), jobs[0])
+
+
+def sources_of(stages: Sequence[Stage]) -> set[str]:
+    """The tables that hold what a job read."""
+    return {stage.name for stage in stages if stage.driving == "source_files"}

@@ -35,10 +35,11 @@ NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 
 
 class InputSettings(Section):
-    """Globs, files or folders. Both lists empty: the embedded demonstration corpus is built."""
+    """Globs, files or folders. All lists empty: the embedded demonstration corpus is built."""
 
     conversations: tuple[str, ...] = ()
     documents: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()  # samples made elsewhere, which jobs/score.py reads
 
 
 class StorageSettings(Section):

@@ -20,7 +20,7 @@ from jobs.runtime.tables import Tables
 from udfs.readers import InputFaults, InputFile, list_inputs
 from udfs.readers.hashing import hash_files
 
-KINDS = ("conversations", "documents")
+KINDS = ("conversations", "documents", "imports")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Known:
 
 
 def find_inputs(inputs: InputSettings) -> list[InputFile]:
-    """Every file the globs name. Raises SettingsFault with all faults of both lists at once."""
+    """Every file the globs name. Raises SettingsFault with all faults of all lists at once."""
     found: list[InputFile] = []
     faults: list[str] = []
     for kind in KINDS:

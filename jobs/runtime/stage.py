@@ -82,15 +82,17 @@ def stage(
     also: tuple[str, ...] = (),
     dedupe: bool = False,
     counts: Counts = "rows",
+    table: str | None = None,
 ) -> Callable[[Callable[..., Any]], Stage]:
-    """Declare a function as the stage that writes the table of its name.
+    """Declare a function as the stage that writes the table of its name, or `table` where another job's does too.
 
     `streams=`, `fits=` and `tops_up=` name the driving table; exactly one mode is given.
     """
     mode, driving = _mode(streams, fits, tops_up, replaces)
 
     def declare(function: Callable[..., Any]) -> Stage:
-        return Stage(function.__name__, mode, driving, function, revision, None, None, where, also, dedupe, counts)
+        name = table or function.__name__
+        return Stage(name, mode, driving, function, revision, None, None, where, also, dedupe, counts)
 
     return declare
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pyspark.sql import DataFrame
@@ -22,6 +23,7 @@ SHORTEST = 8  # characters of an id that is not given whole
 OF_RECORD = {
     "conversations": "id",
     "documents": "id",
+    "imports": "id",
     "long_conversations": "conversation",
     "long_documents": "document",
     "meta_records": "conversation",
@@ -31,7 +33,7 @@ OF_RECORD = {
     "document_labels": "document",
     "typed_documents": "document",
 }
-ABOUT_DOCUMENTS = frozenset({"documents", "long_documents", "document_features", "document_labels", "typed_documents"})
+ABOUT_DOCUMENTS = frozenset({"long_documents", "document_features", "document_labels", "typed_documents"})
 # Tables of generated rows, with the column that names their walk: such a row stands for its walk.
 OF_WALK = {"walks": "id", "instructions": "walk", "pairings": "walk", "samples": "walk_id"}
 
@@ -116,11 +118,15 @@ def _stands_for(tables: Tables, row: Found) -> Subject | None:
     if row.table == FILES:
         return Subject(FILES, row.id, row.id)
     if row.table in OF_RECORD:
-        table = RECORDS[1] if row.table in ABOUT_DOCUMENTS else RECORDS[0]
+        table = row.table if row.table in RECORDS else "documents" if row.table in ABOUT_DOCUMENTS else "conversations"
         return Subject(table, str(row.row[OF_RECORD[row.table]]), row.id)
-    if row.table in OF_WALK:
-        return Subject(WALKS, str(row.row[OF_WALK[row.table]]), row.id)
     if row.table in OF_SAMPLE:
         (sample,) = find(tables, [str(row.row["sample"])], ["samples"])
-        return Subject(WALKS, str(sample.row["walk_id"]), row.id)
+        behind = _stands_for(tables, sample)
+        return behind and replace(behind, asked=row.id)
+    if row.table in OF_WALK:
+        walk = row.row[OF_WALK[row.table]]
+        if walk is None:  # an imported sample
+            return Subject("imports", str(row.row["parent_ids"][0]), row.id)
+        return Subject(WALKS, str(walk), row.id)
     return None

@@ -75,6 +75,7 @@ class Summary:
     seconds: float = 0.0
     targets: dict[str, dict[str, int]] = field(default_factory=dict)
     stages: dict[str, StageTally] = field(default_factory=dict)
+    scorers: list[dict[str, Any]] = field(default_factory=list)  # rows of sql/scorer_agreement
     warnings: list[str] = field(default_factory=list)
 
     def tally(self, done: StageTally) -> None:
@@ -102,6 +103,7 @@ class Summary:
             "seconds": round(self.seconds, 1),
             "targets": self.targets,
             "stages": [tally.as_dict() for tally in self.stages.values()],
+            **({"scorers": self.scorers} if self.scorers else {}),
             "warnings": self.warnings,
         }
 
@@ -126,8 +128,21 @@ class Summary:
             )
         for setting, counts in self.targets.items():
             yield f"target {setting}: asked {counts['asked']}, accepted {counts['accepted']}"
+        yield from self._scorer_lines()
         for warning in self.warnings:
             yield f"warning: {warning}"
+
+    def _scorer_lines(self) -> Iterable[str]:
+        """How each scorer goes with the score and with the length of the context: a degenerate norm shows here."""
+        pairs = {frozenset((row["one"], row["other"])): row for row in self.scorers}
+        terms = sorted({term for pair in pairs for term in pair} - {"score"})
+        if terms:
+            samples = max(row["samples"] for row in self.scorers)
+            yield f"scorers of {samples:,} samples: rank correlation with the score, with the length; shared of the top"
+        for term in terms:
+            own, length = pairs[frozenset((term, "score"))], pairs.get(frozenset((term, "length")))
+            with_length = f"{length['rank_correlation']:>10.2f}" if length else f"{'':>10}"
+            yield f"  {term:<12}{own['rank_correlation']:>10.2f}{with_length}{own['top_overlap']:>10.0%}"
 
 
 def reason_code(reason: str) -> str:

@@ -22,14 +22,15 @@ from jobs.runtime.layout import require_layout
 from jobs.runtime.ledger import Ledger
 from jobs.runtime.lineage import Lineage, preload
 from jobs.runtime.lock import RootLock
-from jobs.runtime.opening import drop_scratch
+from jobs.runtime.opening import drop_scratch, sources_of
 from jobs.runtime.restart import require_recipes, restart, retry_rejected
 from jobs.runtime.rounds import ROUND, run_rounds
 from jobs.runtime.runner import Runner
 from jobs.runtime.schedule import Step, run_steps
+from jobs.runtime.scorers import compare_scorers
 from jobs.runtime.session import warm_workers
 from jobs.runtime.settings import InputSettings, Settings
-from jobs.runtime.sources import find_inputs, register
+from jobs.runtime.sources import KINDS, find_inputs, register
 from jobs.runtime.stage import Stage
 from jobs.runtime.stopping import Stop
 from jobs.runtime.storage_faults import storage_fault
@@ -66,6 +67,7 @@ class Synthesis:
         self._spark = spark
         self._settings = settings
         self._stages = tuple(stages)
+        self._rounds = ROUND if set(ROUND) <= {stage.name for stage in stages} else ()
         self._choices = choices
 
     def run(self) -> int:
@@ -74,8 +76,8 @@ class Synthesis:
             preload()
             tables = Tables(self._spark, self._settings.storage)
             given = partial(find_inputs, self._settings.inputs)
-            root = partial(self._require_root, tables.state)
-            require_all(self._require_names, root, self._require_models, self._require_teacher, given)
+            root, own = partial(self._require_root, tables.state), partial(self._require_own, tables)
+            require_all(self._require_names, root, own, self._require_models, self._require_teacher, given)
             files = find_inputs(self._inputs(tables.state))
             stop.check()
             if not self._choices.dry_run:
@@ -169,18 +171,22 @@ class Synthesis:
         by_name = {stage.name: stage for stage in self._stages}
         chosen = self._chosen()
         for stage in chosen:
-            if stage.name not in ROUND:
+            if stage.name not in self._rounds:
                 run = partial(self._run_stage, runner, lineage, stage)
                 yield Step(frozenset(stage.tables), frozenset((stage.name, *stage.also)), run)
-            elif stage is next(one for one in chosen if one.name in ROUND):
+            elif stage is next(one for one in chosen if one.name in self._rounds):
                 reads = {table for name in ROUND for table in by_name[name].tables} - set(ROUND)
                 yield Step(frozenset(reads), frozenset(ROUND), partial(run_rounds, runner, by_name))
 
     def _run_stage(self, runner: Runner, lineage: Lineage, stage: Stage) -> None:
         if stage.name == "document_labels":
             self._label(runner, stage)
-        elif runner.run(stage).state in ("done", "frozen") and stage.name == "classifier":
+            return
+        state = runner.run(stage).state
+        if stage.name == "classifier" and state in ("done", "frozen"):
             self._register(runner, lineage)
+        if stage.name == "training_set" and state == "done" and self._settings.selection.by == "influence":
+            compare_scorers(runner)
 
     def _label(self, runner: Runner, stage: Stage) -> None:
         """Ask for labels only while there is a classifier to train."""
@@ -212,7 +218,7 @@ class Synthesis:
 
     def _inputs(self, state: str) -> InputSettings:
         """The configured inputs, or the demonstration corpus where none are given."""
-        if self._settings.inputs.conversations:
+        if self._settings.inputs.conversations or self._settings.inputs.imports:
             return self._settings.inputs
         from jobs.runtime.demo_corpus import build_demo_corpus
 
@@ -228,6 +234,18 @@ class Synthesis:
             raise SettingsFault([f"no stage is named {n!r}; stages: {', '.join(self._names())}" for n in unknown])
         if not self._chosen():
             raise SettingsFault(["--only influence: nothing is measured with selection.by: order; set it to influence"])
+
+    def _require_own(self, tables: Tables) -> None:
+        """Inputs and root are of this job's kind. Raises SettingsFault."""
+        faults = []
+        for kind in sorted(set(KINDS) - sources_of(self._stages)):
+            job = "jobs/score.py" if kind == "imports" else "jobs/synthesize.py"
+            if getattr(self._settings.inputs, kind):
+                faults.append(f"inputs.{kind}: {job} reads them, into a root of its own")
+            if tables.exists(kind):
+                faults.append(f"--root {tables.state}: was made by {job} (it holds {kind}); {OTHER_ROOT}")
+        if faults:
+            raise SettingsFault(faults)
 
     def _require_root(self, state: str) -> None:
         """Raises SettingsFault when nothing can be written there."""
@@ -257,7 +275,8 @@ class Synthesis:
     def _require_teacher(self) -> None:
         """The endpoint answers and takes our key. Raises SettingsFault or ServiceRefused."""
         llm = self._settings.llm
-        refused = probe(llm) if llm.teacher != "offline" else None
+        asks = any(stage.task for stage in self._chosen())
+        refused = probe(llm) if asks and llm.teacher != "offline" else None
         if refused is None:
             return
         if refused.error_kind == ErrorKind.AUTHENTICATION:

@@ -20,7 +20,7 @@ TABLE = "tombstones"
 REASON = "forgotten"
 EXECUTION = "forget"  # name under which a finished forgetting stands in `stage_runs`
 FILES, WALKS = "source_files", "walks"
-RECORDS = ("conversations", "documents")
+RECORDS = ("conversations", "documents", "imports")
 # Of a row that comes back these stay: hashes and where it stood. All else may hold text and is dropped.
 COMMON = frozenset(("id", "parent_ids", "reject_reason", "run_id", "recipe"))
 PLACE = frozenset(("source_file", "path", "position", "content_hash", "setting", "document_type", "walk_index"))

@@ -1,4 +1,4 @@
-"""All stages, in the order a record goes through them."""
+"""All stages of each job, in the order a record goes through them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from jobs.stages.document_types import document_types
 from jobs.stages.documents import documents
 from jobs.stages.edges import edges
 from jobs.stages.graph_stats import graph_stats
+from jobs.stages.imported_samples import imported_samples
+from jobs.stages.imports import imports
 from jobs.stages.influence import influence
 from jobs.stages.instructions import instructions
 from jobs.stages.long_conversations import long_conversations
@@ -52,3 +54,6 @@ STAGES: tuple[Stage, ...] = (
     influence,
     training_set,
 )
+# jobs/score.py: samples made elsewhere, in a root of their own.
+SCORING: tuple[Stage, ...] = (imports, imported_samples, influence, training_set)
+JOBS = (STAGES, SCORING)

@@ -15,10 +15,11 @@ from jobs.runtime.errors import LongloomError
 from jobs.runtime.order import behind, fewest_starts
 from jobs.runtime.recipes import differences, identity, recipe
 from jobs.runtime.settings import Settings
-from jobs.runtime.stage import AllRows, Fitted, all_rows_parameters, fitted_parameters, stage
-from jobs.stages import STAGES
+from jobs.runtime.stage import AllRows, Fitted, Stage, all_rows_parameters, fitted_parameters, stage
+from jobs.stages import JOBS, SCORING, STAGES
 from udfs.settings import FilterSettings
 
+QUERIES = {"training_set": ("training_candidates", "influence_scores")}  # that a stage runs beside its own
 RECORDED = Path(__file__).with_name("stage_revisions.json")
 
 
@@ -45,14 +46,15 @@ def test_one_mode_only() -> None:
 
 def test_every_stage_has_its_table_and_inputs() -> None:
     stored = set(sql.tables())
-    for one in STAGES:
+    for one in {*STAGES, *SCORING}:
         assert {one.name, *one.also, *one.tables} <= stored, one.name
         assert one.driving is None or one.driving in one.tables, one.name
 
 
-def test_stages_come_after_what_they_read() -> None:
+@pytest.mark.parametrize("stages", JOBS)
+def test_stages_come_after_what_they_read(stages: tuple[Stage, ...]) -> None:
     written = {"source_files", "sources"}
-    for one in STAGES:
+    for one in stages:
         late = {name for name in one.tables if name not in written} - {"samples"}  # pairings see rejected samples
         assert not late, f"{one.name} reads {late} before they are written"
         written |= {one.name, *one.also}
@@ -104,6 +106,7 @@ def test_a_changed_stage_changes_its_revision() -> None:
     """
     recorded = json.loads(RECORDED.read_text(encoding="utf-8"))
     now = {one.name: [one.revision, _source_hash(one)] for one in STAGES}
+    now |= {f"score.{one.name}": [one.revision, _source_hash(one)] for one in SCORING if one not in STAGES}
     changed = {name: value for name, value in now.items() if recorded.get(name) != value}
     assert not changed, (
         f"these stages changed: {sorted(changed)}. If their rows change, raise `revision`; "
@@ -114,7 +117,8 @@ def test_a_changed_stage_changes_its_revision() -> None:
 def _source_hash(one: object) -> str:
     functions = [f for f in (one.ask, one.function) if f is not None]  # type: ignore[attr-defined]
     texts = [inspect.getsource(function) for function in functions]
-    query = Path(sql.__file__).with_name(one.name) / "query.sql"  # type: ignore[attr-defined]
-    if query.is_file():
-        texts.append(query.read_text(encoding="utf-8"))
+    for name in (one.name, *QUERIES.get(one.name, ())):  # type: ignore[attr-defined]
+        query = Path(sql.__file__).with_name(name) / "query.sql"
+        if query.is_file():
+            texts.append(query.read_text(encoding="utf-8"))
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]

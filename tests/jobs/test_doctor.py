@@ -12,7 +12,7 @@ import pytest
 
 from jobs.doctor import main, table
 from jobs.runtime import checkout, health
-from jobs.runtime.health import Finding, available_memory, check_teacher, full, quick, threshold
+from jobs.runtime.health import Finding, available_memory, check_pair, check_teacher, full, quick, threshold
 from jobs.runtime.java import find_java, installed, major
 
 NOWHERE = {"PATH": "/nowhere"}
@@ -125,6 +125,18 @@ def test_teacher(tmp_path: Path, text: str, environment: dict[str, str], states:
     config = tmp_path / "c.yaml"
     config.write_text(text, encoding="utf-8")
     assert [finding.state for finding in check_teacher(config, environment)] == states
+
+
+def test_a_pair_is_looked_for_where_it_is_asked_for(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("influence: {short_model: ./nowhere}", encoding="utf-8")
+    assert check_pair(config) == [], "nothing is selected by influence"
+    config.write_text("selection: {by: influence}\ninfluence: {short_model: ./nowhere}", encoding="utf-8")
+    (missing,) = check_pair(config)
+    assert missing.state == "bad" and "there is no such folder" in missing.detail and "mount" in missing.mend
+    config.write_text("selection: {by: influence}\ninfluence: {segment_tokens: 0}", encoding="utf-8")
+    (wrong,) = check_pair(config)
+    assert wrong.state == "bad" and "segment_tokens" in wrong.detail
 
 
 def test_a_key_is_never_printed(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from udfs.readers.schemas import (
     CONVERSATION_SCHEMA,
     DOCUMENT_FIELDS,
     DOCUMENT_SCHEMA,
+    IMPORT_FIELDS,
     SCHEMAS,
 )
 
@@ -23,6 +24,7 @@ __all__ = [
     "DOCUMENT_FIELDS",
     "DOCUMENT_SCHEMA",
     "FORMATS",
+    "IMPORT_FIELDS",
     "KINDS",
     "SCHEMAS",
     "FileFault",

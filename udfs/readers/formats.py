@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from udfs.readers.errors import FileFault, UnreadableInput
 from udfs.readers.streams import open_bytes
 
-Kind = Literal["conversations", "documents"]
-KINDS: tuple[Kind, ...] = ("conversations", "documents")
+Kind = Literal["conversations", "documents", "imports"]
+KINDS: tuple[Kind, ...] = ("conversations", "documents", "imports")
 
 # The longest ending wins; ".json" holds one array or one object per line, told by its first character.
 EXTENSIONS = {
@@ -37,6 +37,10 @@ FORMATS = frozenset(EXTENSIONS.values())
 TURN_COLUMNS = ("conversation", "conversations", "messages")
 ROLE_KEYS = ("role", "from")
 CONTENT_KEYS = ("content", "value")
+# What a sample made elsewhere may call its parts.
+CONTEXT_COLUMNS = ("context", "input")
+INSTRUCTION_COLUMNS = ("instruction", "question")
+RESPONSE_COLUMNS = ("response", "output", "answer")
 CONVERSATION_SHAPES = (
     "WildChat: conversation_hash, conversation list<struct<role, content, …>>, model, language, toxic, redacted",
     "original WildChat: conversation_id, conversation list<struct<role, content, …>>, model, language",
@@ -45,6 +49,13 @@ CONVERSATION_SHAPES = (
     "messages: id, messages list<struct<role, content>>",
 )
 DOCUMENT_SHAPES = ("text string, and optionally meta (struct or JSON string), source, licence, language",)
+IMPORT_SHAPES = (
+    "columns: context (or input), instruction (or question), response (or output, answer), all strings",
+    "LongAlpaca: instruction string, output string",
+    "LongAlign: id, messages list<struct<role, content>>",
+    *CONVERSATION_SHAPES[3:],
+)
+SHAPES = {"conversations": CONVERSATION_SHAPES, "documents": DOCUMENT_SHAPES, "imports": IMPORT_SHAPES}
 
 
 def format_of(path: str, kind: str) -> str | None:
@@ -54,7 +65,7 @@ def format_of(path: str, kind: str) -> str | None:
     if not endings:
         return None
     found = EXTENSIONS[max(endings, key=len)]
-    return None if found == "text" and kind == "conversations" else found
+    return None if found == "text" and kind != "documents" else found
 
 
 def detect_format(path: str, kind: str) -> str:
@@ -84,8 +95,7 @@ def require_known_columns(path: str, kind: str) -> None:
     except (FileFault, OSError, pa.ArrowException):
         return  # torn, empty or gone: a row of the file, not a fault of the settings
     if not fits(schema, kind):
-        shapes = CONVERSATION_SHAPES if kind == "conversations" else DOCUMENT_SHAPES
-        raise UnreadableInput(path, f"columns {describe(schema)}", " | ".join(shapes))
+        raise UnreadableInput(path, f"columns {describe(schema)}", " | ".join(SHAPES[kind]))
 
 
 def fits(schema: pa.Schema, kind: str) -> bool:
@@ -93,7 +103,10 @@ def fits(schema: pa.Schema, kind: str) -> bool:
     columns = {field.name: field.type for field in schema}  # a name can stand twice
     if kind == "documents":
         return "text" in columns and is_text(columns["text"])
-    return any(has_turns(columns[name]) for name in TURN_COLUMNS if name in columns)
+    if any(has_turns(columns[name]) for name in TURN_COLUMNS if name in columns):
+        return True
+    texts = {name for name, column in columns.items() if is_text(column)}
+    return kind == "imports" and bool(texts & set(INSTRUCTION_COLUMNS)) and bool(texts & set(RESPONSE_COLUMNS))
 
 
 def has_turns(column: pa.DataType) -> bool:

@@ -17,6 +17,7 @@ from udfs.readers.conversations import conversation_fields
 from udfs.readers.documents import document_fields
 from udfs.readers.errors import FileFault
 from udfs.readers.formats import FORMATS, KINDS, format_of
+from udfs.readers.imports import import_fields
 from udfs.readers.listing import hash_file
 from udfs.readers.records import Decoded, canonical_json, decode_json, decode_text, sha256
 from udfs.readers.schemas import SCHEMAS, Batches, Row
@@ -33,7 +34,7 @@ from udfs.readers.streams import (
 from udfs.readers.tables import table_rows
 
 MANY_BLANKS = 1_000  # so many blank lines are named, fewer are ordinary
-TO_FIELDS = {"conversations": conversation_fields, "documents": document_fields}
+TO_FIELDS = {"conversations": conversation_fields, "documents": document_fields, "imports": import_fields}
 
 MapArrow = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
@@ -62,7 +63,7 @@ class Item:
 def read_files(kind: str) -> MapArrow:
     """The function for DataFrame.mapInArrow over `source_files` rows (id, path, format, …).
 
-    Its output has DOCUMENT_FIELDS or CONVERSATION_FIELDS, in batches of about 16 MiB at most.
+    Its output has DOCUMENT_FIELDS, CONVERSATION_FIELDS or IMPORT_FIELDS, in batches of about 16 MiB at most.
     Raises ValueError for an unknown kind.
     """
     if kind not in KINDS:

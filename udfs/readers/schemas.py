@@ -1,4 +1,4 @@
-"""The columns of the two source tables and the building of bounded Arrow batches from rows.
+"""The columns of the source tables and the building of bounded Arrow batches from rows.
 
 Rows come as dictionaries with any subset of the columns; what is absent is null.
 """
@@ -50,7 +50,27 @@ CONVERSATION_SCHEMA = pa.schema(
         ("reject_reason", pa.string()),
     ]
 )
-SCHEMAS = {"documents": DOCUMENT_SCHEMA, "conversations": CONVERSATION_SCHEMA}
+IMPORT_SCHEMA = pa.schema(
+    [
+        ("source_file", pa.string()),
+        ("path", pa.string()),
+        ("position", pa.int64()),
+        ("content_hash", pa.string()),
+        ("record_id", pa.string()),
+        ("context", pa.string()),
+        ("instruction", pa.string()),
+        ("response", pa.string()),
+        ("messages", pa.list_(pa.field("element", TURN))),
+        ("split", pa.string()),  # what parted context and instruction
+        ("document_type", pa.string()),
+        ("language", pa.string()),
+        ("source", pa.string()),
+        ("licence", pa.string()),
+        ("meta", pa.string()),
+        ("reject_reason", pa.string()),
+    ]
+)
+SCHEMAS = {"documents": DOCUMENT_SCHEMA, "conversations": CONVERSATION_SCHEMA, "imports": IMPORT_SCHEMA}
 
 SPARK_TYPES = {
     pa.string(): "string",
@@ -68,6 +88,7 @@ def spark_ddl(schema: pa.Schema) -> str:
 
 DOCUMENT_FIELDS = spark_ddl(DOCUMENT_SCHEMA)
 CONVERSATION_FIELDS = spark_ddl(CONVERSATION_SCHEMA)
+IMPORT_FIELDS = spark_ddl(IMPORT_SCHEMA)
 
 Row = dict[str, Any]
 

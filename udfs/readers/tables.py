@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from udfs.readers import conversations, documents
+from udfs.readers import conversations, documents, imports
 from udfs.readers.errors import FileFault
 from udfs.readers.formats import describe, fits
 
@@ -94,16 +94,27 @@ def without_zones(batch: pa.RecordBatch) -> pa.RecordBatch:
 def wanted_columns(schema: pq.ParquetSchema, kind: str) -> list[str]:
     """Leaf paths to read; writers name the levels of a list differently, so only first and last part count."""
     paths = [schema.column(index).path for index in range(len(schema))]
-    wanted: Callable[[str], bool] = wanted_document if kind == "documents" else wanted_conversation
-    return [path for path in paths if wanted(path)]
+    return [path for path in paths if WANTED[kind](path)]
 
 
 def wanted_document(path: str) -> bool:
     return path.split(".", 1)[0] in documents.PARQUET_COLUMNS
 
 
-def wanted_conversation(path: str) -> bool:
-    first, _, rest = path.partition(".")
-    if not rest:
-        return first in conversations.PARQUET_COLUMNS
-    return (first, rest.rsplit(".", 1)[-1]) in conversations.PARQUET_LEAVES
+def wanted_turns(columns: Sequence[str], leaves: Sequence[tuple[str, str]]) -> Callable[[str], bool]:
+    """Whole columns by name, and of columns of turns the leaves that are read."""
+
+    def wanted(path: str) -> bool:
+        first, _, rest = path.partition(".")
+        if not rest:
+            return first in columns
+        return (first, rest.rsplit(".", 1)[-1]) in leaves
+
+    return wanted
+
+
+WANTED: dict[str, Callable[[str], bool]] = {
+    "documents": wanted_document,
+    "conversations": wanted_turns(conversations.PARQUET_COLUMNS, conversations.PARQUET_LEAVES),
+    "imports": wanted_turns(imports.PARQUET_COLUMNS, imports.PARQUET_LEAVES),
+}

@@ -16,7 +16,7 @@ import torch
 from tests.udfs.models.influence.families import SHAPE, save_family, save_model, save_tokenizer
 from udfs.models.errors import ModelUnavailable
 from udfs.models.influence.pair import load_scorer, make_scorer
-from udfs.models.influence.support import pair_files, unsupported_layers
+from udfs.models.influence.support import pair_files, pair_identity, require_pair, unsupported_layers
 from udfs.settings import InfluenceSettings
 
 Pairs = Callable[[str], tuple[Path, Path]]
@@ -155,3 +155,31 @@ def test_one_pair_is_kept_per_process(pair: Pairs) -> None:
     assert load_scorer(settings) is first
     assert load_scorer(settings.model_copy(update={"template": "plain"})) is not first
     assert pair_files(settings)[0].folder == Path(short)
+
+
+def test_what_shows_without_weights_is_refused_before_a_job_starts(pair: Pairs, tmp_path: Path) -> None:
+    def refused(short: Path, long: Path, **changes: Any) -> str:
+        with pytest.raises(ModelUnavailable) as caught:
+            require_pair(InfluenceSettings(short_model=str(short), long_model=str(long), **changes))
+        return caught.value.why
+
+    short, long = pair("llama")
+    require_pair(InfluenceSettings(short_model=str(short), long_model=str(long), template="chat"))
+    assert "model_type mistral and llama" in refused(pair("mistral")[0], long)
+    assert refused(tmp_path / "nowhere", long) == "there is no such folder"
+    other = Path(shutil.copytree(long, tmp_path / "other"))
+    engine = json.loads((other / "tokenizer.json").read_text())
+    engine["model"]["vocab"] = {piece: at for at, piece in enumerate(reversed(list(engine["model"]["vocab"])))}
+    (other / "tokenizer.json").write_text(json.dumps(engine))
+    assert refused(other, long) == "it is not homologous to the long model: its tokenizer is another"
+    mute = Path(shutil.copytree(long, tmp_path / "mute"))
+    for path in mute.glob("chat_template*"):
+        path.unlink()
+    said = json.loads((mute / "tokenizer_config.json").read_text())
+    (mute / "tokenizer_config.json").write_text(json.dumps({k: v for k, v in said.items() if k != "chat_template"}))
+    assert refused(short, mute, template="chat") == "its tokenizer has no chat template"
+    sliding = save_family(tmp_path / "sliding", "mistral", sliding_window=300)
+    assert "a sliding window of 300 tokens" in refused(sliding, sliding)
+    require_pair(InfluenceSettings(short_model=str(sliding), long_model=str(sliding), max_tokens=300))
+    one, two = pair_identity(InfluenceSettings(short_model=str(short), long_model=str(long)))
+    assert one.startswith("short@local:") and two.startswith("long@local:") and one[12:] != two[12:]

@@ -1,0 +1,55 @@
+"""Scores samples that were made elsewhere: how much does each teach about using its long context?
+
+spark-submit --properties-file infra/spark-defaults.conf jobs/score.py --input FILE… --root PATH
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from jobs.runtime.errors import LongloomError
+from jobs.runtime.session import build_session
+from jobs.runtime.settings import load_settings
+from jobs.runtime.storage_faults import storage_fault
+from jobs.runtime.synthesis import Choices, Synthesis
+from jobs.stages import SCORING
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse, check, run; returns the exit status."""
+    given = _parser().parse_args(arguments)
+    own = [f"inputs={json.dumps({'imports': given.input})}", "selection.by=influence"]
+    try:
+        settings = load_settings(given.config, [*given.set, *own], given.root)
+        spark = build_session("longloom score")
+        try:
+            recompute = tuple(name.strip() for name in given.recompute.split(",") if name.strip())
+            choices = Choices(recompute=recompute, dry_run=given.dry_run, summary=given.summary)
+            return Synthesis(spark, settings, SCORING, choices).run()
+        finally:
+            spark.stop()
+    except Exception as error:
+        known = error if isinstance(error, LongloomError) else storage_fault(error, given.root)
+        if known is None:
+            raise
+        print(f"longloom: {known}", file=sys.stderr)
+        return known.exit_status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="score.py", description=__doc__.splitlines()[0])
+    parser.add_argument("--input", nargs="+", required=True, metavar="FILE", help="files, folders or globs of samples")
+    parser.add_argument("--root", required=True, help="a root of its own, for tables, checkpoints and lineage")
+    parser.add_argument("--config", help="YAML settings: influence, selection, tokenizer")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a setting")
+    parser.add_argument("--recompute", default="", metavar="S,…", help="start these stages and all behind them again")
+    parser.add_argument("--dry-run", action="store_true", help="check settings and inputs, write nothing")
+    parser.add_argument("--summary", metavar="FILE.json", help="write the closing table as JSON")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,16 @@
+-- One row per sample that was made elsewhere, as it was read; what could not be read is kept with its reason.
+source_file STRING COMMENT 'id of the file it was first seen in',
+path STRING COMMENT 'that file',
+position BIGINT COMMENT 'line or row in it, from 0',
+content_hash STRING COMMENT 'sha256 of context, instruction and turns',
+record_id STRING COMMENT 'id the source gave',
+context STRING COMMENT 'the long text',
+instruction STRING COMMENT 'the request about it',
+response STRING COMMENT 'the answer',
+messages ARRAY<STRUCT<role: STRING, content: STRING>> COMMENT 'the chat as it was given',
+split STRING COMMENT 'what parted context and instruction: given, or a rule (closing_mark, last_block, first_block)',
+document_type STRING COMMENT 'type the source states',
+language STRING COMMENT 'language the source states',
+source STRING COMMENT 'data set name',
+licence STRING COMMENT 'licence, where given',
+meta STRING COMMENT 'what else the source says, JSON'
