@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
         try:
             recompute = tuple(name.strip() for name in given.recompute.split(",") if name.strip())
             choices = Choices(recompute=recompute, dry_run=given.dry_run, summary=given.summary)
-            return Synthesis(spark, settings, SCORING, choices).run()
+            return Synthesis(spark, settings, SCORING, choices, "score").run()
         finally:
             spark.stop()
     except Exception as error:

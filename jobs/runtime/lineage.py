@@ -30,7 +30,8 @@ def preload() -> None:
 class Lineage:
     """The MLflow run of this invocation. `run_id` waits for the background start."""
 
-    def __init__(self, settings: Settings, state: str, config: Mapping[str, Any]) -> None:
+    def __init__(self, settings: Settings, state: str, config: Mapping[str, Any], name: str) -> None:
+        self._name = name
         self._settings = settings
         self._config = config
         self.tracking_uri = settings.lineage.tracking_uri or _local_store(state)
@@ -67,7 +68,7 @@ class Lineage:
                 if found is not None
                 else self._client.create_experiment(name, artifact_location=self.artifacts)
             )
-            run = self._client.create_run(self._experiment, run_name="synthesize", tags={"longloom.kind": "run"})
+            run = self._client.create_run(self._experiment, run_name=self._name, tags={"longloom.kind": "run"})
             self._run_id = run.info.run_id
         except BaseException as error:  # told to whoever asks for the run id
             self._failure = error

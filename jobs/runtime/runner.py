@@ -131,7 +131,7 @@ class Runner:
 
     def _replace(self, stage: Stage, tally: StageTally, wanted: DataFrame | None) -> None:
         """Recompute the whole table."""
-        rows = settled(stage.function(**self._arguments(stage, stage.function, self.spark, None)))
+        rows = settled(_finished(stage.function(**self._arguments(stage, stage.function, self.spark, None))))
         count_rows(rows, tally)
         self._write_whole(stage, rows, tally)
 
@@ -198,10 +198,7 @@ class Runner:
             answer = self.ledger.fulfil(stage.name, str(stage.task), asked)
             add_cost(done, answer.cost)
             arguments["replies"], waiting = answer.replies, answer.waiting
-        made = stage.function(**arguments)
-        if isinstance(made, Shared):
-            made = made.finish(settled(made.base))
-        return made, waiting
+        return _finished(stage.function(**arguments)), waiting
 
     def _write(
         self,
@@ -352,3 +349,8 @@ class Runner:
             f"{tally.deferred:>5,} deferred  {tally.calls:>6,} calls  {tally.seconds:6.1f} s"
             + (f"  {reasons}" if reasons else "")
         )
+
+
+def _finished(made: Any) -> Any:
+    """What a stage returned, made from its costly frame where it shares one."""
+    return made.finish(settled(made.base)) if isinstance(made, Shared) else made

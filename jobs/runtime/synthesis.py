@@ -61,9 +61,17 @@ class Choices:
 
 
 class Synthesis:
-    """One invocation of the main job."""
+    """One invocation of the main job, or of another one (`job`) that runs its stages in the same way."""
 
-    def __init__(self, spark: SparkSession, settings: Settings, stages: Sequence[Stage], choices: Choices) -> None:
+    def __init__(
+        self,
+        spark: SparkSession,
+        settings: Settings,
+        stages: Sequence[Stage],
+        choices: Choices,
+        job: str = "synthesize",
+    ) -> None:
+        self._job = job
         self._spark = spark
         self._settings = settings
         self._stages = tuple(stages)
@@ -97,7 +105,7 @@ class Synthesis:
             history = History(tables)
             require_recipes(self._stages, self._settings, tables, history, starts)
             warm_workers(self._spark)  # after the refusals: a session that stops meanwhile complains
-            lineage = Lineage(self._settings, tables.state, self._settings.model_dump(mode="json"))
+            lineage = Lineage(self._settings, tables.state, self._settings.model_dump(mode="json"), self._job)
             tables.run_id = summary.run_id = lineage.run_id
             ledger = Ledger(tables, self._settings.llm, self._settings.tokenizer)
             runner = Runner(self._spark, self._settings, tables, ledger, history, summary, say)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 import sql
 from jobs.runtime.settings import SelectionSettings, TargetSettings
-from jobs.runtime.stage import stage
+from jobs.runtime.stage import Shared, stage
 
 NO_LIMIT = 2**62
 
@@ -15,10 +17,18 @@ NO_LIMIT = 2**62
 @stage(replaces=True, revision=2)
 def training_set(
     samples: DataFrame, influence: DataFrame, *, targets: TargetSettings, selection: SelectionSettings
-) -> DataFrame:
+) -> Shared:
     """One row per accepted sample; those left out say why (`over_target`, `not_measured:…`, `not_selected:…`)."""
-    candidates = sql.run("training_candidates", {"single": targets.single, "multi": targets.multi}, samples=samples)
-    used = influence.where(F.lit(selection.by == "influence"))
+    asked = {"single": targets.single, "multi": targets.multi}
+    candidates = sql.run("training_candidates", asked, samples=samples)
+    return Shared(candidates, partial(selected, samples=samples, influence=influence, selection=selection))
+
+
+def selected(
+    candidates: DataFrame, *, samples: DataFrame, influence: DataFrame, selection: SelectionSettings
+) -> DataFrame:
+    """The rows of the training set: every candidate with its place, then what its sample says."""
+    measured = influence.where(F.lit(selection.by == "influence"))
     placed = sql.run(
         "training_set",
         {
@@ -31,8 +41,8 @@ def training_set(
             "token_budget": selection.token_budget or NO_LIMIT,
         },
         candidates=candidates,
-        influence=used.select("id", "sample", "truncated", "reject_reason"),
-        scores=scores_of(candidates, used, selection),
+        influence=measured.select("id", "sample", "truncated", "reject_reason"),
+        scores=scores_of(candidates, measured, selection),
     )
     told = samples.select(
         F.col("id").alias("sample"),

@@ -49,7 +49,7 @@ def run(
         targets=targets,
         selection=SelectionSettings(**more),
     )
-    return {row["sample"]: row.asDict() for row in made.collect()}
+    return {row["sample"]: row.asDict() for row in made.finish(made.base.localCheckpoint()).collect()}
 
 
 def taken(rows: dict[str, Row]) -> set[str]:
