@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jobs.runtime.settings import Settings
-from jobs.runtime.stage import Stage, keywords
+from jobs.runtime.stage import Stage
 from udfs.llm.requests import prompt_sha
 
 NOT_IN_RECIPE: Mapping[str, frozenset[str]] = {
@@ -28,8 +28,7 @@ NOT_IN_RECIPE: Mapping[str, frozenset[str]] = {
 
 def recipe(stage: Stage, settings: Settings) -> dict[str, Any]:
     """What makes the rows of `stage`, as plain data; a stage that asks a teacher adds the teacher's settings."""
-    teaches = stage.task is not None or "teach" in keywords(stage.function)
-    names = dict.fromkeys([*stage.sections, *(["llm"] if teaches else [])])
+    names = dict.fromkeys([*stage.sections, *(["llm"] if stage.asks else [])])
     made_from: dict[str, Any] = {"revision": stage.revision}
     for name in names:
         values = getattr(settings, name).model_dump(mode="json")

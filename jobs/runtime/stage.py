@@ -64,6 +64,11 @@ class Stage:
         return tuple(name for name in names if name not in SPECIAL)
 
     @property
+    def asks(self) -> bool:
+        """Whether a teacher is called."""
+        return self.task is not None or "teach" in keywords(self.function)
+
+    @property
     def takes_seed(self) -> bool:
         return any("seed" in keywords(f) for f in self._functions())
 

@@ -264,7 +264,7 @@ class Synthesis:
     def _require_models(self) -> None:
         """The models of the chosen stages must be there before anything is written. Raises SettingsFault."""
         faults = []
-        sections = {section for stage in self._chosen() for section in stage.sections}
+        sections = {"tokenizer"}.union(*(stage.sections for stage in self._chosen()))  # every job counts tokens
         looks: tuple[tuple[str, Callable[[Any], object]], ...] = (
             ("embedder", embedder_identity),
             ("tokenizer", tokenizer_identity),
@@ -283,7 +283,7 @@ class Synthesis:
     def _require_teacher(self) -> None:
         """The endpoint answers and takes our key. Raises SettingsFault or ServiceRefused."""
         llm = self._settings.llm
-        asks = any(stage.task for stage in self._chosen())
+        asks = any(stage.asks for stage in self._chosen())
         refused = probe(llm) if asks and llm.teacher != "offline" else None
         if refused is None:
             return
