@@ -17,18 +17,10 @@ from typing import Any
 import pytest
 import torch
 
-WINDOW, INSTRUCTION, RESPONSE, VOCABULARY = 8_192, 50, 250, 4_096
-SHAPE = {  # of the embedded pair
-    "vocab_size": VOCABULARY,
-    "hidden_size": 192,
-    "intermediate_size": 384,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
-    "head_dim": 64,
-    "max_position_embeddings": 40_000,
-    "tie_word_embeddings": True,
-}
+from udfs.models.influence.training.__main__ import SHAPE as PAIR
+
+WINDOW, INSTRUCTION, RESPONSE, VOCABULARY = 8_192, 50, 250, PAIR["vocab_size"]
+SHAPE = {**PAIR, "max_position_embeddings": 40_000}
 FLOORS = {1_024: 8.0, 4_096: 2.5, 8_192: 1.5}  # context tokens → least ratio
 WIDE = {**SHAPE, "hidden_size": 512, "intermediate_size": 1_376, "num_hidden_layers": 4, "num_attention_heads": 8}
 WIDE["num_key_value_heads"] = 8
