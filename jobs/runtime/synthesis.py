@@ -304,7 +304,7 @@ class Synthesis:
         names = self._names()
         if self._choices.only:
             names = [name for name in names if name in self._choices.only]
-        elif self._choices.until:
+        elif self._choices.until in names:
             names = names[: names.index(self._choices.until) + 1]
         if self._settings.selection.by == "order":
             names = [name for name in names if name != "influence"]
