@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,10 +46,31 @@ class Fulfilled:
     cost: Cost
 
 
+@dataclass(frozen=True)
+class Serving:
+    """How a ledger serves a run.
+
+    `sealed` sends nothing: what is not there waits. `tables` are those of the root whose ledger it is, where that is
+    another one. `show` is told each request of a stage with its prompt and its reply, once it was served.
+    """
+
+    sealed: bool = False
+    tables: Tables | None = None
+    show: Callable[[str, DataFrame], None] | None = None  # (stage, [key, messages, status, reason, text, model])
+
+
+OPEN = Serving()
+
+
 class Ledger:
     """`llm_calls` and the spool of one root."""
 
-    def __init__(self, tables: Tables, settings: LlmSettings, tokenizer: TokenizerSettings) -> None:
+    def __init__(
+        self, tables: Tables, settings: LlmSettings, tokenizer: TokenizerSettings, serving: Serving = OPEN
+    ) -> None:
+        self._serving = serving
+        if serving.tables is not None:
+            serving.tables.run_id, tables = tables.run_id, serving.tables
         self._tables = tables
         self._settings = settings
         self._tokenizer = tokenizer
@@ -104,11 +126,15 @@ class Ledger:
         pending = known.where(F.col("status").isNull())
         cost, waiting = Cost(), None
         if not pending.isEmpty():
-            cost = self._send(stage, pending)
+            if not self._serving.sealed:
+                cost = self._send(stage, pending)
             sent = known.select(*[name for name in requests.columns if name != "messages"])
             known = settled_frame(self._settled(sent, task, session))
             if not known.where(F.col("status").isNull()).isEmpty():
                 waiting = self._waiting(known, stage, session)
+        if self._serving.show is not None:
+            told = known.select("key", "status", "reason", "text", "model")
+            self._serving.show(stage, requests.select("key", "messages").join(told, "key"))
         replies = known.where(F.col("status").isNotNull()).drop("messages", "known_text", "document")
         return Fulfilled(replies, waiting, cost)
 

@@ -13,6 +13,7 @@ import fsspec
 from pyspark.sql import SparkSession
 
 from jobs.runtime.errors import LongloomError, SettingsFault
+from jobs.runtime.health import OTHER_ROOT, unwritable
 from jobs.runtime.history import History
 from jobs.runtime.layout import require_layout
 from jobs.runtime.ledger import Ledger
@@ -25,16 +26,23 @@ from jobs.runtime.storage_faults import storage_fault
 from jobs.runtime.summary import Summary
 from jobs.runtime.tables import Tables
 
+PREVIEW = "_preview"  # folder of the root that holds its preview, a root of its own
+
 
 @contextmanager
-def opened(spark: SparkSession, settings: Settings, say: Callable[[str], None]) -> Iterator[Runner]:
+def opened(
+    spark: SparkSession, settings: Settings, say: Callable[[str], None], may_be_new: bool = False
+) -> Iterator[Runner]:
     """A runner on the root, which is held while the context lasts.
 
-    Raises SettingsFault where there is no root, RootHeld while another run holds it, StorageFault when the storage is
-    full or refuses.
+    Raises SettingsFault where there is no root (unless it `may_be_new`) or where it cannot be written, RootHeld while
+    another run holds it, StorageFault when the storage is full or refuses.
     """
     tables = Tables(spark, settings.storage, run_id=uuid.uuid4().hex)
-    if not tables.exists("source_files"):
+    obstacle = unwritable(tables.state)
+    if obstacle:
+        raise SettingsFault([f"--root {tables.state}: {obstacle}; {OTHER_ROOT}"])
+    if not may_be_new and not tables.exists("source_files"):
         raise SettingsFault([f"{tables.state}: no tables here; check --root (nothing was written)"])
     with Stop(spark.sparkContext) as stop, RootLock(tables.state, stop.request) as lock:
         tables.fence = lock.require
@@ -56,7 +64,12 @@ def opened(spark: SparkSession, settings: Settings, say: Callable[[str], None]) 
 
 def drop_scratch(state: str) -> None:
     """Checkpointed frames of this run are of no use to the next one."""
-    files, folder = fsspec.core.url_to_fs(f"{state}/_scratch")
+    drop_folder(state, "_scratch")
+
+
+def drop_folder(state: str, name: str) -> None:
+    """Remove a folder of the root that holds no table of it, if it is there."""
+    files, folder = fsspec.core.url_to_fs(f"{state}/{name}")
     if files.exists(folder):
         files.rm(folder, recursive=True)
 

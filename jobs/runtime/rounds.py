@@ -16,6 +16,7 @@ import sql
 from jobs.runtime.history import Execution
 from jobs.runtime.quotas import allocate, mix_distance, shortages
 from jobs.runtime.runner import Runner
+from jobs.runtime.settings import TargetSettings
 from jobs.runtime.stage import Stage
 from jobs.runtime.summary import StageTally
 
@@ -58,12 +59,10 @@ def run_rounds(runner: Runner, stages: Mapping[str, Stage]) -> None:
 
     A supply that is used up is stored with its input versions and not tried again until they change.
     """
-    asked = {"single": runner.settings.targets.single, "multi": runner.settings.targets.multi}
-    versions = {name: runner.tables.version(name) for name in READS}
-    plan = {"targets": asked, "recipes": {name: runner.recipe(stages[name]) for name in ROUND}}
+    asked = wanted_samples(runner.settings.targets)
+    versions, plan = _versions(runner), _plan(runner, stages)
     last = runner.history.last("rounds")
-    settled = last is not None and dict(last.inputs) == versions and last.detail.get("plan") == plan
-    if settled and last is not None and not _open_deferrals(runner):
+    if last is not None and rounds_settled(runner, stages):
         _report(runner, asked, last.detail["accepted"], last.detail["short"], "supply is used up")
         for name in ROUND:
             runner.summary.tally(StageTally(name, state="unchanged"))
@@ -93,6 +92,29 @@ def run_rounds(runner: Runner, stages: Mapping[str, Stage]) -> None:
     _report(runner, asked, accepted, short, why)
     for setting, distance in sorted(mix.items()):
         runner.say(f"mix of {setting}: Jensen–Shannon distance {distance:.3f} from the conversations' types")
+
+
+def rounds_settled(runner: Runner, stages: Mapping[str, Stage]) -> bool:
+    """Whether rounds came to their end on what is there now, and no row of theirs waits."""
+    last = runner.history.last("rounds")
+    if last is None or dict(last.inputs) != _versions(runner) or last.detail.get("plan") != _plan(runner, stages):
+        return False
+    return not _open_deferrals(runner)
+
+
+def wanted_samples(targets: TargetSettings) -> dict[str, int]:
+    """Accepted samples asked for per setting."""
+    return {"single": targets.single, "multi": targets.multi}
+
+
+def _versions(runner: Runner) -> dict[str, int]:
+    return {name: runner.tables.version(name) for name in READS}
+
+
+def _plan(runner: Runner, stages: Mapping[str, Stage]) -> dict[str, Any]:
+    """What rounds are run for and with."""
+    asked = wanted_samples(runner.settings.targets)
+    return {"targets": asked, "recipes": {name: runner.recipe(stages[name]) for name in ROUND}}
 
 
 def _accepted(state: Mapping[tuple[str, str], Supply], setting: str) -> int:

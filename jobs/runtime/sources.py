@@ -5,6 +5,7 @@ It lists and hashes; what is inside a file is read later, on executors.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ from pyspark.sql import functions as F
 import sql
 from jobs.runtime.errors import SettingsFault
 from jobs.runtime.recipes import identity
-from jobs.runtime.settings import InputSettings
+from jobs.runtime.settings import InputSettings, Settings
 from jobs.runtime.summary import Summary
 from jobs.runtime.tables import Tables
 from udfs.readers import InputFaults, InputFile, list_inputs
@@ -46,6 +47,16 @@ def find_inputs(inputs: InputSettings) -> list[InputFile]:
     return found
 
 
+def inputs_of(settings: Settings, state: str) -> InputSettings:
+    """The configured inputs, or the demonstration corpus where none are given."""
+    if settings.inputs.conversations or settings.inputs.imports:
+        return settings.inputs
+    from jobs.runtime.demo_corpus import build_demo_corpus
+
+    corpus = build_demo_corpus(f"{state}/_demo_corpus", settings.seed)
+    return InputSettings(conversations=(str(corpus.conversations),), documents=(str(corpus.documents),))
+
+
 def register(tables: Tables, files: list[InputFile], summary: Summary) -> int:
     """Append files that are new or whose content changed; returns how many.
 
@@ -59,7 +70,7 @@ def register(tables: Tables, files: list[InputFile], summary: Summary) -> int:
             summary.warn(f"{path}: was forgotten and is not read again; take it from inputs.{kind}")
         elif not file.forgotten and (kind, path) not in here:
             summary.warn(f"{path}: an input ({kind}) of an earlier run is no longer among the inputs; its rows stay")
-    candidates = [file for file in files if known.get((file.kind, file.path)) != Known(file.size, file.mtime_ns)]
+    candidates = _unread(known, files)
     if not candidates:
         return 0
     spark = tables.spark
@@ -91,6 +102,11 @@ def register(tables: Tables, files: list[InputFile], summary: Summary) -> int:
     return count
 
 
+def unread(tables: Tables, files: list[InputFile]) -> list[InputFile]:
+    """The files that the next run would take in: new ones, and those whose size or time changed."""
+    return _unread(_known(tables), files)
+
+
 def unlist(tables: Tables, kind: str, files: list[InputFile], summary: Summary) -> None:
     """Drop the listing of a kind, so that its inputs are registered as they are now; what is gone is named."""
     here = {(file.kind, file.path) for file in files}
@@ -101,6 +117,10 @@ def unlist(tables: Tables, kind: str, files: list[InputFile], summary: Summary) 
     tables.delete(
         "source_files", f"kind = '{kind}' AND reject_reason IS NULL", {"stage": "source_files", "reset": True}
     )
+
+
+def _unread(known: Mapping[tuple[str, str], Known], files: list[InputFile]) -> list[InputFile]:
+    return [file for file in files if known.get((file.kind, file.path)) != Known(file.size, file.mtime_ns)]
 
 
 def _known(tables: Tables) -> dict[tuple[str, str], Known]:

@@ -77,6 +77,7 @@ class Summary:
     stages: dict[str, StageTally] = field(default_factory=dict)
     scorers: list[dict[str, Any]] = field(default_factory=list)  # rows of sql/scorer_agreement
     warnings: list[str] = field(default_factory=list)
+    plan: list[dict[str, Any]] = field(default_factory=list)  # per stage: planned and actual; empty without a plan
 
     def tally(self, done: StageTally) -> None:
         if done.stage in self.stages:
@@ -105,6 +106,7 @@ class Summary:
             "stages": [tally.as_dict() for tally in self.stages.values()],
             **({"scorers": self.scorers} if self.scorers else {}),
             "warnings": self.warnings,
+            "plan": self.plan,
         }
 
     def write(self, path: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -19,18 +19,20 @@ from jobs.runtime.forgetting import finish as finish_forgetting
 from jobs.runtime.health import OTHER_ROOT, unwritable
 from jobs.runtime.history import History
 from jobs.runtime.layout import require_layout
-from jobs.runtime.ledger import Ledger
+from jobs.runtime.ledger import OPEN, Ledger, Serving
 from jobs.runtime.lineage import Lineage, preload
 from jobs.runtime.lock import RootLock
 from jobs.runtime.opening import drop_scratch, sources_of
+from jobs.runtime.plans import against_plan, comparison_lines
 from jobs.runtime.restart import require_recipes, restart, retry_rejected
 from jobs.runtime.rounds import ROUND, run_rounds
 from jobs.runtime.runner import Runner
+from jobs.runtime.runs import begin, end
 from jobs.runtime.schedule import Step, run_steps
 from jobs.runtime.scorers import compare_scorers
 from jobs.runtime.session import warm_workers
-from jobs.runtime.settings import InputSettings, Settings
-from jobs.runtime.sources import KINDS, find_inputs, register
+from jobs.runtime.settings import Settings
+from jobs.runtime.sources import KINDS, find_inputs, inputs_of, register
 from jobs.runtime.stage import Stage
 from jobs.runtime.stopping import Stop
 from jobs.runtime.storage_faults import storage_fault
@@ -70,8 +72,10 @@ class Synthesis:
         stages: Sequence[Stage],
         choices: Choices,
         job: str = "synthesize",
+        serving: Serving = OPEN,
     ) -> None:
         self._job = job
+        self._serving = serving
         self._spark = spark
         self._settings = settings
         self._stages = tuple(stages)
@@ -86,7 +90,7 @@ class Synthesis:
             given = partial(find_inputs, self._settings.inputs)
             root, own = partial(self._require_root, tables.state), partial(self._require_own, tables)
             require_all(self._require_names, root, own, self._require_models, self._require_teacher, given)
-            files = find_inputs(self._inputs(tables.state))
+            files = find_inputs(inputs_of(self._settings, tables.state))
             stop.check()
             if not self._choices.dry_run:
                 return self._run(stop, tables, files)
@@ -107,13 +111,14 @@ class Synthesis:
             warm_workers(self._spark)  # after the refusals: a session that stops meanwhile complains
             lineage = Lineage(self._settings, tables.state, self._settings.model_dump(mode="json"), self._job)
             tables.run_id = summary.run_id = lineage.run_id
-            ledger = Ledger(tables, self._settings.llm, self._settings.tokenizer)
+            ledger = Ledger(tables, self._settings.llm, self._settings.tokenizer, self._serving)
             runner = Runner(self._spark, self._settings, tables, ledger, history, summary, say)
             status = 1
             try:
                 with stop.interruptible():
                     self._spark.sparkContext.setCheckpointDir(f"{tables.state}/_scratch")
                     ledger.fold()
+                    begin(history, self._settings.model_dump(mode="json"), asdict(self._choices))
                     restart(runner, self._stages, starts, files)
                     if self._choices.retry_rejected:
                         retry_rejected(runner, self._choices.retry_rejected)
@@ -132,11 +137,12 @@ class Synthesis:
             finally:
                 summary.seconds = time.monotonic() - started
                 summary.sort(self._names())
+                end(history, summary.status)
                 if status in (0, 4):
                     self._close(runner, lineage, "FINISHED")
                 else:
                     self._close_what_can_be(runner, lineage)
-        for line in summary.lines():
+        for line in (*summary.lines(), *comparison_lines(summary.plan)):
             say(line)
         return status
 
@@ -145,6 +151,7 @@ class Synthesis:
         tables = runner.tables
         tables.fence()
         runner.history.flush()
+        runner.summary.plan = against_plan(runner, runner.history)
         locations = {name: tables.location(name) for name in (*self._names(), "rounds", "source_files")}
         lineage.close(runner.summary, runner.executed, locations, outcome)
         if self._choices.summary:
@@ -171,7 +178,7 @@ class Synthesis:
             stop.wait(self._choices.continuous)
 
     def _pass(self, runner: Runner, lineage: Lineage, stop: Stop) -> None:
-        register(runner.tables, find_inputs(self._inputs(runner.tables.state)), runner.summary)
+        register(runner.tables, find_inputs(inputs_of(self._settings, runner.tables.state)), runner.summary)
         run_steps(list(self._steps(runner, lineage)), stop.check)
 
     def _steps(self, runner: Runner, lineage: Lineage) -> Iterator[Step]:
@@ -224,15 +231,6 @@ class Synthesis:
 
     # -- before the first stage -------------------------------------------------------------------------
 
-    def _inputs(self, state: str) -> InputSettings:
-        """The configured inputs, or the demonstration corpus where none are given."""
-        if self._settings.inputs.conversations or self._settings.inputs.imports:
-            return self._settings.inputs
-        from jobs.runtime.demo_corpus import build_demo_corpus
-
-        corpus = build_demo_corpus(f"{state}/_demo_corpus", self._settings.seed)
-        return InputSettings(conversations=(str(corpus.conversations),), documents=(str(corpus.documents),))
-
     def _require_names(self) -> None:
         """Every stage named on the command line must exist. Raises SettingsFault."""
         chosen = self._choices
@@ -283,8 +281,8 @@ class Synthesis:
     def _require_teacher(self) -> None:
         """The endpoint answers and takes our key. Raises SettingsFault or ServiceRefused."""
         llm = self._settings.llm
-        asks = any(stage.asks for stage in self._chosen())
-        refused = probe(llm) if asks and llm.teacher != "offline" else None
+        asks = llm.teacher != "offline" and not self._serving.sealed and any(stage.asks for stage in self._chosen())
+        refused = probe(llm) if asks else None
         if refused is None:
             return
         if refused.error_kind == ErrorKind.AUTHENTICATION:

@@ -1,0 +1,47 @@
+"""What a run would ask and cost, told before anything is sent.
+
+spark-submit --properties-file infra/spark-defaults.conf jobs/plan.py --config infra/conf/local.yaml --root PATH
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from jobs.runtime.errors import LongloomError
+from jobs.runtime.plans import BUDGET_MB, make_plan
+from jobs.runtime.session import build_session
+from jobs.runtime.settings import load_settings
+from jobs.stages import STAGES
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Plan; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="plan.py", description=__doc__.splitlines()[0])
+    parser.add_argument("--config", help="YAML settings; complete examples in infra/conf/")
+    parser.add_argument("--root", help="where tables, checkpoints and lineage are kept")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a setting")
+    parser.add_argument(
+        "--sample-mb", type=float, default=BUDGET_MB, metavar="MB",
+        help=f"read whole new files up to this size per kind, and scale (default {BUDGET_MB:g})",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print the plan as JSON")
+    given = parser.parse_args(arguments)
+    try:
+        settings = load_settings(given.config, given.set, given.root)
+        spark = build_session("longloom plan")
+        try:
+            told = make_plan(spark, settings, STAGES, int(given.sample_mb * 1e6))
+        finally:
+            spark.stop()
+    except LongloomError as error:
+        print(f"longloom: {error}", file=sys.stderr)
+        return error.exit_status
+    print(json.dumps(told.as_dict(), indent=2, ensure_ascii=False) if given.json else "\n".join(told.lines()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

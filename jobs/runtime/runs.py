@@ -1,0 +1,62 @@
+"""What each run was told, kept in `stage_runs`: settings, choices, the files it saw, and how it ended.
+
+It is what a plan is held against and what a replay repeats; secrets are not in it, for settings only name them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import functions as F
+
+from jobs.runtime.history import Execution, History
+from jobs.runtime.summary import StageTally
+from jobs.runtime.tables import Tables
+
+EXECUTION = "run"  # name under which a run stands in `stage_runs`
+BEGUN = "begun"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the main job."""
+
+    run_id: str
+    sequence: int  # of its beginning, in the order of the root
+    settings: Mapping[str, Any]
+    choices: Mapping[str, Any]
+    status: str  # begun (it died, or goes on), done, deferred, or why it stopped
+
+
+def begin(history: History, settings: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
+    """Note, durably, that a run begins and what it was told."""
+    detail = {"settings": dict(settings), "choices": dict(choices)}
+    history.record(Execution(EXECUTION, 0, "", {}, {}, -1, BEGUN, detail), StageTally(EXECUTION))
+    history.flush()
+
+
+def end(history: History, status: str) -> None:
+    """Note how it ended; durable with the rest of its account."""
+    history.record(Execution(EXECUTION, 0, "", {}, {}, -1, status.partition(":")[0], {}), StageTally(EXECUTION))
+
+
+def runs(tables: Tables) -> list[Run]:
+    """All runs of a root, in order."""
+    rows = tables.read("stage_runs").where(F.col("stage") == EXECUTION).orderBy("sequence").collect()
+    ended = {row["run_id"]: row["state"] for row in rows if row["state"] != BEGUN}
+    begun: list[Run] = []
+    for row in rows:
+        if row["state"] == BEGUN:
+            told = json.loads(row["detail"])
+            status = ended.get(row["run_id"], BEGUN)
+            begun.append(Run(row["run_id"], row["sequence"], told["settings"], told["choices"], status))
+    return begun
+
+
+def runs_since(tables: Tables, name: str) -> list[Run]:
+    """The runs that began after the newest execution of `name`."""
+    row = tables.read("stage_runs").where(F.col("stage") == name).agg(F.max("sequence").alias("newest")).collect()[0]
+    return [run for run in runs(tables) if run.sequence > (row["newest"] or 0)]

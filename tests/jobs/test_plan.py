@@ -1,0 +1,133 @@
+"""What a run would ask and cost: the arithmetic, the sample, and prompts rendered and held against the ledger."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyspark.sql import SparkSession
+
+import sql
+from jobs.runtime.estimates import Measured, Range, StagePlan, planned, reply_tokens, total
+from jobs.runtime.history import History
+from jobs.runtime.plans import make_plan
+from jobs.runtime.sampling import choose
+from jobs.runtime.settings import Settings, load_settings
+from jobs.stages import STAGES
+from tests.equality import tables_at
+from tests.roots import prose, write_conversations, write_documents
+from udfs.llm.context import TOKENS_PER_MESSAGE
+from udfs.llm.prices import Price
+from udfs.llm.requests import make_request
+from udfs.llm.teacher import Request
+from udfs.readers import InputFile
+from udfs.tokens import count_tokens
+
+PRICE = Price(2.0, 10.0, 1.0)
+sizes = st.lists(st.integers(1, 1000), min_size=1, max_size=30)
+
+
+def ordered(value: Range) -> bool:
+    return 0 <= value.low <= value.expected <= value.high
+
+
+@given(st.floats(0, 1e6), st.floats(0, 3), st.floats(0, 1e4), st.integers(1, 1000))
+def test_low_stays_below_expected_below_high(calls: float, doubt: float, spread: float, seen: int) -> None:
+    measured = Measured(seen, 100.0, 50.0, spread, 0.1)
+    plan = planned("x", "answer", Range.about(calls, doubt), Range.exactly(100), measured, 4096, PRICE, "")
+    assert all(ordered(value) for value in (plan.calls, plan.tokens_in, plan.tokens_out))
+    assert plan.money is not None and ordered(plan.money)
+    assert ordered(total([plan, plan]).calls)
+
+
+def test_money_is_unknown_rather_than_nothing() -> None:
+    calls = Range.exactly(10)
+    unknown = planned("a", "meta", calls, Range.exactly(100), None, 4096, None, "")
+    known = planned("b", "meta", calls, Range.exactly(100), Measured(50, 100.0, 40.0, 0.0, 0.0), 4096, PRICE, "")
+    assert unknown.money is None and unknown.as_dict()["money"] is None
+    assert known.money is not None and known.money.low == pytest.approx(10 * (100 * 2 + 38 * 10) / 1e6)
+    assert total([known, unknown]).money is None
+    assert total([known, StagePlan("c")]).money == known.money, "a stage that asks nothing costs nothing"
+
+
+def test_measured_replies_take_the_place_of_assumed_ones() -> None:
+    assumed = reply_tokens("answer", None, 4096)
+    assert reply_tokens("answer", Measured(4, 100.0, 50.0, 1.0, 0.0), 4096) == assumed, "four calls are too few"
+    assert reply_tokens("answer", Measured(5, 100.0, 50.0, 1.0, 0.0), 4096).expected == 50
+    assert reply_tokens("answer", None, 300).high == 300, "no reply is longer than llm.max_tokens"
+
+
+@given(sizes, st.integers(1, 2000), st.integers(0, 5))
+def test_whole_files_are_read_up_to_a_budget(numbers: list[int], budget: int, seed: int) -> None:
+    files = [InputFile(f"f{i}", size, 0, "documents", "jsonl") for i, size in enumerate(numbers)]
+    chosen, scale = choose(files, budget, seed)
+    read = sum(file.size for file in chosen)
+    assert chosen and (read <= budget or len(chosen) == 1)
+    assert scale == pytest.approx(sum(numbers) / read)
+    assert (chosen, scale) == choose(files[::-1], budget, seed), "whatever the order of the listing"
+
+
+def settings_of(folder: Path, root: str, *more: str) -> Settings:
+    given = [
+        f"inputs.conversations=['{folder}/talks.jsonl']",
+        f"inputs.documents=['{folder}/docs.jsonl']",
+        "filter={min_conversation_tokens: 50, min_document_tokens: 50, max_pair_document_tokens: 3000,"
+        " max_document_tokens: 6000}",
+        "types.k=2",
+        "targets={single: 3, multi: 1}",
+        "llm={teacher: openai, model: gpt-4o-mini, api_key_env: '', base_url: 'http://127.0.0.1:9/v1'}",
+        *more,
+    ]
+    return load_settings(None, given, root)
+
+
+def call(request: Request, counted: int) -> dict[str, Any]:
+    """A ledger row whose provider metered twice what our tokenizer counts."""
+    known = {
+        "id": request.key, "key": request.key, "parent_ids": [], "stage": "meta_records", "task": "meta",
+        "status": "ok", "text": "{}", "tokens_in": 2 * counted, "tokens_out": 70, "run_id": "earlier",
+        "parameters": json.dumps(dict(request.parameters)),
+    }  # fmt: skip
+    return {name: known.get(name) for name in sql.columns("llm_calls").names}
+
+
+@pytest.mark.spark
+def test_what_the_ledger_lacks_is_planned(spark: SparkSession, root: str, tmp_path: Path) -> None:
+    """Against the same prompts rendered in plain Python; nothing answers at the address, so a call would fail."""
+    talks = [[f"Report on {topic}. {prose(topic, 12)}", prose(topic, 2)] for topic in ("rice", "tides", "moss")]
+    write_conversations(tmp_path / "talks.jsonl", [*talks, ["too short", "indeed"]])
+    write_documents(tmp_path / "docs.jsonl", [prose(topic, 10) for topic in ("basalt", "quartz", "opal", "jade")])
+    settings = settings_of(tmp_path, root)
+    requests = [make_request("meta", {"user": user, "assistant": reply}, settings.llm) for user, reply in talks]
+    counts = [
+        sum(count_tokens([m["content"] for m in request.messages], settings.tokenizer)) + 2 * TOKENS_PER_MESSAGE
+        for request in requests
+    ]
+    first = make_plan(spark, settings, STAGES, 10**9)
+    stages = {stage.stage: stage for stage in first.stages}
+    meta = stages["meta_records"]
+    assert meta.calls == Range.exactly(3)
+    turns = 1.02  # with the assumed share of correction turns
+    assert meta.tokens_in.expected == pytest.approx(sum(counts) * turns, rel=0.01)
+    assert stages["document_labels"].calls == Range.exactly(4)
+    assert stages["document_types"].calls.low == 2 and stages["samples"].calls.low == 4
+    assert stages["samples"].tokens_in.low > 4 * min(counts) / 2, "the documents stand in the prompts"
+    assert all(ordered(stage.tokens_in) and stage.money is not None for stage in first.stages)
+    assert not tables_at(spark, root).exists("llm_calls") and not tables_at(spark, root).exists("source_files")
+
+    tables = tables_at(spark, root)
+    rows = [call(request, counted) for request, counted in zip(requests[:2], counts[:2], strict=True)]
+    tables.append(spark.createDataFrame(rows, sql.columns("llm_calls")), "llm_calls", {})
+    second = make_plan(spark, settings, STAGES, 10**9)
+    meta = second.stages[0]
+    assert meta.calls == Range.exactly(1), "two are in the ledger"
+    assert meta.tokens_in.expected == pytest.approx(2 * counts[2] * turns, rel=0.02), "as the provider meters"
+    unknown = make_plan(spark, settings_of(tmp_path, root, "llm.model=nobody-knows-it"), STAGES, 10**9)
+    assert unknown.stages[0].calls == Range.exactly(3), "another model answers nothing of this one's"
+    assert unknown.as_dict()["total"]["money"] is None and any("unknown" in line for line in unknown.lines())
+    kept = History(tables_at(spark, root)).last("plan")
+    assert kept is not None and kept.detail == json.loads(json.dumps(unknown.as_dict())), "the newest stays in the root"
