@@ -56,7 +56,7 @@ ROOMS = (
         # Calls are sent, inputs listed, models looked for, failures told apart, frames settled: it drives these. What
         # a conversation said, in the form it is stored in, decides what is forgotten with it.
         words(
-            "jobs.runtime sql udfs.llm udfs.readers udfs.tokens udfs.models.errors udfs.models.files "
+            "jobs.runtime sql udfs.llm udfs.readers udfs.tokens udfs.alike udfs.models.errors udfs.models.files "
             "udfs.models.influence.support graphs.checkpoints graphs.values"
         ),
         words("pyspark delta mlflow pydantic yaml fsspec pandas pyarrow zstandard"),

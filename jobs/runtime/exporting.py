@@ -68,11 +68,10 @@ def write(tables: Tables, out: str, formats: Sequence[str]) -> dict[str, int]:
         count = rows.count()
         if not count:
             raise SettingsFault([f"{tables.state}: the training set is empty; run jobs/synthesize.py first"])
-        files, folder = fsspec.core.url_to_fs(out)
-        if files.exists(folder) and files.ls(folder):
-            raise SettingsFault([f"--out {out}: is not empty; name a new folder"])
+        require_empty(out)
         for name in formats:
-            _write_format(rows, posixpath.join(out, name), name)
+            write_format(rows, posixpath.join(out, name), name, "train")
+        files, folder = fsspec.core.url_to_fs(out)
         with files.open(posixpath.join(folder, "export.json"), "w") as stream:
             json.dump({"rows": count, "formats": list(formats), "training_set": tables.version("training_set")}, stream)
     finally:
@@ -80,13 +79,21 @@ def write(tables: Tables, out: str, formats: Sequence[str]) -> dict[str, int]:
     return dict.fromkeys(formats, count)
 
 
-def _write_format(rows: DataFrame, folder: str, name: str) -> None:
+def require_empty(out: str) -> None:
+    """Raise SettingsFault when the folder holds files."""
+    files, folder = fsspec.core.url_to_fs(out)
+    if files.exists(folder) and files.ls(folder):
+        raise SettingsFault([f"--out {out}: is not empty; name a new folder"])
+
+
+def write_format(rows: DataFrame, folder: str, name: str, stem: str) -> None:
+    """Write rows to `folder/<stem>-00000-of-NNNNN.*` in one of the FORMATS."""
     writer, found, wanted = SUFFIX[name]
     rows.write.format(writer).option("compression", "none" if name == "jsonl" else "zstd").save(folder)
     files, path = fsspec.core.url_to_fs(folder)
     parts = sorted(part for part in files.ls(path, detail=False) if part.endswith(found))
     for number, part in enumerate(parts):
-        files.mv(part, posixpath.join(path, f"train-{number:05d}-of-{len(parts):05d}{wanted}"))
+        files.mv(part, posixpath.join(path, f"{stem}-{number:05d}-of-{len(parts):05d}{wanted}"))
     for other in files.ls(path, detail=False):  # Spark's markers and checksums are no data
         if posixpath.basename(other).startswith(("_", ".")):
             files.rm(other)

@@ -18,6 +18,7 @@ from pyspark.sql import functions as F
 from graphs.checkpoints import settled
 from jobs.runtime import doomed, tombstones
 from jobs.runtime.history import Execution
+from jobs.runtime.opening import PREVIEW, drop_folder
 from jobs.runtime.recipes import identity
 from jobs.runtime.restart import restart
 from jobs.runtime.runner import Runner
@@ -193,10 +194,14 @@ class _Burial:
                 frame = self._tables.spark.createDataFrame(left, "id string, examples array<string>")
                 self._amend("document_types", frame)
                 asking.add("document_types")
+        drop_folder(self._tables.state, PREVIEW)  # it holds records, and is made anew with a word
         if asking and self._tables.exists("llm_calls"):
             unused = settled(doomed.unused_calls(self._tables, frozenset(asking)))
             count = unused.count()
             if count:
+                keys = self._tables.read("llm_calls").join(unused, "id", "left_semi")
+                root = F.coalesce("parent_key", "key").alias("key")
+                tombstones.bury_calls(self._tables, self._run, settled(keys.select(root).distinct()))
                 self._tables.remove("llm_calls", unused, NOTE)
                 self._outcome.removed["llm_calls"] += count
         if "conversations" in self._kinds and self._tables.exists("graph_stats"):

@@ -19,7 +19,7 @@ from jobs.runtime.tables import Tables
 TABLE = "tombstones"
 REASON = "forgotten"
 EXECUTION = "forget"  # name under which a finished forgetting stands in `stage_runs`
-FILES, WALKS = "source_files", "walks"
+FILES, WALKS, CALLS = "source_files", "walks", "llm_calls"
 RECORDS = ("conversations", "documents", "imports")
 # Of a row that comes back these stay: hashes and where it stood. All else may hold text and is dropped.
 COMMON = frozenset(("id", "parent_ids", "reject_reason", "run_id", "recipe"))
@@ -56,6 +56,32 @@ def bury(tables: Tables, subjects: DataFrame, stale: Mapping[str, int]) -> None:
     )
     frame = tables.conform(rows, TABLE, {"run_id": tables.run_id, "recipe": ""})
     tables.append(frame, TABLE, {"stage": EXECUTION})
+
+
+def bury_calls(tables: Tables, run: str, keys: DataFrame) -> None:
+    """Write tombstones for requests [key] whose calls go with the forgetting of `run`, so that none is taken in again.
+
+    Repeated, it writes nothing twice.
+    """
+    rows = keys.select(
+        sql.row_id(TABLE, F.lit(run), F.lit(CALLS), "key").alias("id"),
+        F.array("key").alias("parent_ids"),
+        F.lit(None).cast("string").alias("reject_reason"),
+        F.lit(CALLS).alias("subject_table"),
+        F.col("key").alias("subject"),
+        F.col("key").alias("asked"),
+        F.lit(datetime.now(UTC)).cast("timestamp").alias("forgotten_at"),
+        F.lit(None).cast("map<string,int>").alias("stale"),
+    ).join(tables.read(TABLE).select("id"), "id", "left_anti")
+    frame = tables.conform(rows, TABLE, {"run_id": run, "recipe": ""})
+    tables.append(frame, TABLE, {"stage": EXECUTION})
+
+
+def without_forgotten_calls(tables: Tables, calls: DataFrame) -> DataFrame:
+    """Calls of a ledger whose request has no tombstone here; a correction turn goes with what it corrects."""
+    stones = tables.read(TABLE).where(F.col("subject_table") == CALLS).select(F.col("subject").alias("root")).distinct()
+    rooted = calls.withColumn("root", F.coalesce("parent_key", "key"))
+    return rooted.join(stones, "root", "left_anti").drop("root")
 
 
 def newest(tables: Tables) -> tuple[str, DataFrame]:

@@ -1,0 +1,58 @@
+"""Take the answers of a ledger out to files, or take answers in from files or from another root.
+
+spark-submit --properties-file infra/spark-defaults.conf jobs/ledger.py export --root PATH --out FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from jobs.runtime.errors import LongloomError, SettingsFault
+from jobs.runtime.exporting import FORMATS
+from jobs.runtime.ledger_files import calls_in, calls_of, export_calls, import_calls
+from jobs.runtime.opening import opened
+from jobs.runtime.session import build_session
+from jobs.runtime.settings import load_settings
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Export or import; returns the exit status."""
+    given = _parser().parse_args(arguments)
+    try:
+        settings = load_settings(given.config, given.set, given.root)
+        taking_in = given.act == "import"
+        if taking_in and bool(given.files) == bool(given.other):
+            raise SettingsFault(["give one of --in FOLDER (made by export) and --from ROOT"])
+        spark = build_session("longloom ledger")
+        try:
+            with opened(spark, settings, print, may_be_new=taking_in) as runner:
+                if taking_in:
+                    calls = calls_in(spark, given.files) if given.files else calls_of(spark, given.other)
+                    print(f"{import_calls(runner, calls):,} calls taken in; {runner.tables.location('llm_calls')}")
+                else:
+                    print(f"{export_calls(runner, given.out, [given.format]):,} calls in {given.out}/{given.format}")
+        finally:
+            spark.stop()
+    except LongloomError as error:
+        print(f"longloom: {error}", file=sys.stderr)
+        return error.exit_status
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ledger.py", description=__doc__.splitlines()[0])
+    parser.add_argument("act", choices=["export", "import"])
+    parser.add_argument("--config", help="YAML settings; complete examples in infra/conf/")
+    parser.add_argument("--root", help="where tables, checkpoints and lineage are kept")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a setting")
+    parser.add_argument("--out", default="ledger", help="export: a new folder (default: ledger)")
+    parser.add_argument("--format", choices=FORMATS, default="parquet", help="export: of the files")
+    parser.add_argument("--in", dest="files", metavar="FOLDER", help="import: a folder that export made")
+    parser.add_argument("--from", dest="other", metavar="ROOT", help="import: another root")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
