@@ -15,6 +15,7 @@ from typing import Any
 
 from jobs.runtime.errors import LongloomError
 from jobs.runtime.history import Execution
+from jobs.runtime.prompt_registry import register_prompts
 from jobs.runtime.settings import Settings
 from jobs.runtime.summary import Summary
 
@@ -42,6 +43,8 @@ class Lineage:
         self._experiment = ""
         self._failure: BaseException | None = None
         self._client: Any = None
+        self._prompts: dict[str, dict[str, str]] = {}
+        self.warning: str | None = None  # when prompts could not be registered: they stand on rows by hash all the same
         self._thread = threading.Thread(target=self._start, daemon=True)
         self._thread.start()
 
@@ -69,9 +72,18 @@ class Lineage:
                 else self._client.create_experiment(name, artifact_location=self.artifacts)
             )
             run = self._client.create_run(self._experiment, run_name=self._name, tags={"longloom.kind": "run"})
+            self._register_prompts()
             self._run_id = run.info.run_id
         except BaseException as error:  # told to whoever asks for the run id
             self._failure = error
+
+    def _register_prompts(self) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._prompts = register_prompts(self._client)
+        except MlflowException as error:
+            self.warning = f"prompts could not be registered in MLflow at {self.tracking_uri}: {error.message}"
 
     def register_classifier(self, model: bytes, figures: Mapping[str, Any], name: str) -> str:
         """Log the forest (skops bytes, no pickle) and register it, once; returns its model version."""
@@ -95,6 +107,7 @@ class Lineage:
         """Log parameters, a child run per stage with its datasets, and `lineage.json`."""
         from mlflow.entities import Metric, Param, RunTag
 
+        versions = [RunTag(f"longloom.prompt.{task}", told["version"]) for task, told in self._prompts.items()]
         params = [Param(key, str(value)[:500]) for key, value in sorted(_flat(self._config))]
         metrics = [
             Metric(f"{name}.{field}", float(value), 0, 0)
@@ -102,12 +115,15 @@ class Lineage:
             for field, value in tally.as_dict().items()
             if isinstance(value, int | float) and not isinstance(value, bool)
         ]
-        self._client.log_batch(self.run_id, metrics, params[:100], [RunTag("longloom.status", summary.status)])
+        self._client.log_batch(
+            self.run_id, metrics, params[:100], [RunTag("longloom.status", summary.status), *versions]
+        )
         for done in executed:
             self._log_stage(done, summary, locations)
         record = {
             "run_id": self.run_id,
             "status": summary.status,
+            "prompts": self._prompts,
             "stages": [
                 {
                     "stage": done.stage,

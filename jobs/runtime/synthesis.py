@@ -111,6 +111,8 @@ class Synthesis:
             warm_workers(self._spark)  # after the refusals: a session that stops meanwhile complains
             lineage = Lineage(self._settings, tables.state, self._settings.model_dump(mode="json"), self._job)
             tables.run_id = summary.run_id = lineage.run_id
+            if lineage.warning:
+                summary.warn(lineage.warning)
             ledger = Ledger(tables, self._settings.llm, self._settings.tokenizer, self._serving)
             runner = Runner(self._spark, self._settings, tables, ledger, history, summary, say)
             status = 1

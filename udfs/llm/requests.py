@@ -88,6 +88,11 @@ def prompt_sha(task_name: str) -> str:
     return hashlib.sha256(_prompt_text(task_named(task_name).prompt_file).encode("utf-8")).hexdigest()
 
 
+def prompt_text(task_name: str) -> str:
+    """A task's prompt file, as it is hashed."""
+    return _prompt_text(task_named(task_name).prompt_file)
+
+
 def _block(prompt_file: str, block: str, variables: Mapping[str, Any]) -> str:
     """One block of a prompt file with its variables."""
     template = _template(prompt_file)
