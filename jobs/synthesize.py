@@ -9,7 +9,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from jobs.runtime.errors import LongloomError
+from jobs.runtime.errors import LongloomError, SettingsFault
+from jobs.runtime.previewing import preview
 from jobs.runtime.session import build_session
 from jobs.runtime.settings import load_settings
 from jobs.runtime.sources import find_inputs
@@ -25,6 +26,8 @@ def main(arguments: Sequence[str]) -> int:
         settings = load_settings(given.config, given.set, given.root, find_inputs)
         spark = build_session("longloom synthesize")
         try:
+            if given.preview is not None:
+                return preview(spark, settings, STAGES, given.preview, _of_preview(_choices(given)))
             return Synthesis(spark, settings, STAGES, _choices(given)).run()
         finally:
             spark.stop()
@@ -47,6 +50,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--refit", default="", metavar="S,…", help="fit these stages again, and all behind them")
     parser.add_argument("--retry-rejected", metavar="S", help="make the failed calls of this stage again")
     parser.add_argument("--continuous", nargs="?", const=30.0, type=float, metavar="SECONDS", help="pass after pass")
+    parser.add_argument(
+        "--preview", type=int, metavar="N",
+        help="N records through all stages into a root of its own, ROOT/_preview, with every prompt and reply shown in "
+        "full; the tables of ROOT are left alone, its ledger is shared",
+    )  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="check settings and inputs, write nothing")
     parser.add_argument("--summary", metavar="FILE.json", help="write the closing table as JSON")
     return parser
@@ -63,6 +71,14 @@ def _choices(given: argparse.Namespace) -> Choices:
         given.dry_run,
         given.summary,
     )
+
+
+def _of_preview(choices: Choices) -> Choices:
+    """What a preview can be told. Raises SettingsFault for what only concerns stored rows."""
+    kept = Choices(only=choices.only, until=choices.until, summary=choices.summary)
+    if choices != kept:
+        raise SettingsFault(["--preview goes with --only, --until and --summary; leave the other flags out"])
+    return kept
 
 
 def _names(listed: str) -> tuple[str, ...]:
