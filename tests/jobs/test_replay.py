@@ -1,0 +1,142 @@
+"""Ledgers taken out and in, tables compared, and what a replay refuses by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+import sql
+from jobs.runtime.comparing import compare
+from jobs.runtime.errors import SettingsFault
+from jobs.runtime.forgetting import forget
+from jobs.runtime.ledger_files import calls_in, calls_of, export_calls, import_calls
+from jobs.runtime.replaying import Replay
+from jobs.runtime.runner import Runner
+from jobs.runtime.runs import begin, end, runs
+from jobs.runtime.tombstones import bury, bury_calls
+from jobs.stages import STAGES
+from tests.roots import make_runner, prose, rows, run_stages, write_conversations, write_documents
+
+pytestmark = pytest.mark.spark
+
+
+def call(number: str, key: str, status: str = "ok", parent: str | None = None) -> dict[str, Any]:
+    known = {
+        "id": number, "key": key, "parent_key": parent, "parent_ids": [], "stage": "samples", "task": "answer",
+        "status": status, "text": f"reply {number}", "run_id": "r", "prompt_sha": "p", "error_kind": "refusal",
+    }  # fmt: skip
+    return {name: known.get(name) for name in sql.columns("llm_calls").names}
+
+
+def test_answers_travel_once_and_forgotten_ones_never(spark: SparkSession, tmp_path: Path) -> None:
+    giver = make_runner(spark, str(tmp_path / "giver"))
+    calls = [
+        call("a1", "a"),
+        call("a2", "a"),  # answered twice: the first is the one that is served
+        call("b1", "b", "lasting"),
+        call("c1", "c", "passing"),
+        call("d1", "d"),
+        call("d2", "turn of d", parent="d"),
+    ]
+    giver.tables.append(spark.createDataFrame(calls, sql.columns("llm_calls")), "llm_calls", {})
+    out = str(tmp_path / "out")
+    assert export_calls(giver, out, ["jsonl", "parquet"]) == 4
+    with pytest.raises(SettingsFault, match="is not empty"):
+        export_calls(giver, out, ["jsonl"])
+    taker = make_runner(spark, str(tmp_path / "taker"))
+    taker.tables.append(spark.createDataFrame([call("b0", "b")], sql.columns("llm_calls")), "llm_calls", {})
+    stones = spark.createDataFrame([("documents", "x", "x")], "table string, id string, asked string")
+    bury(taker.tables, stones, {})
+    bury_calls(taker.tables, "f", spark.createDataFrame([("d",)], "key string"))
+    version = taker.tables.version("tombstones")
+    assert import_calls(taker, calls_in(spark, out)) == 2, "d and its turn were forgotten here"
+    assert [(row["id"], row["text"]) for row in rows(taker, "llm_calls")] == [
+        ("a1", "reply a1"), ("b0", "reply b0"), ("b1", "reply b1"),
+    ]  # fmt: skip
+    for source in (calls_in(spark, out), calls_of(spark, str(tmp_path / "giver"))):
+        assert import_calls(taker, source) == 0, "again, and from the root itself: nothing is new"
+    bury_calls(taker.tables, "f", spark.createDataFrame([("d",)], "key string"))
+    assert len(rows(taker, "tombstones")) == 2 and taker.tables.refresh("tombstones") >= version
+    (tmp_path / "other" / "jsonl").mkdir(parents=True)
+    (tmp_path / "other" / "jsonl" / "x.jsonl").write_text('{"text": "no call"}\n', encoding="utf-8")
+    with pytest.raises(SettingsFault, match="no exported ledger"):
+        calls_in(spark, str(tmp_path / "other"))
+    with pytest.raises(SettingsFault, match="no ledger here"):
+        calls_of(spark, str(tmp_path / "nowhere"))
+
+
+def test_tables_are_compared_by_id_and_content(spark: SparkSession) -> None:
+    columns = "id string, text string, score double, batch string"
+    one = [("a", "x", 1.0, "1"), ("b", "y", 2.0, "1"), ("c", "z", 3.0, "1"), ("d", "v", 4.0, "1"), ("e", "w", 5.0, "1")]
+    two = [
+        ("a", "x", 1.000001, "2"),
+        ("b", "Y", 2.0, "2"),
+        ("c", "z", 3.1, "2"),
+        ("d", None, 4.0, "2"),
+        ("f", "", 0.0, "2"),
+    ]
+    told = compare("walks", spark.createDataFrame(one, columns), spark.createDataFrame(two, columns))
+    assert told.rows == 5
+    assert sorted(told.faults) == [
+        "1 rows only in the first: e",
+        "1 rows only in the second: f",
+        "score differs in 1 rows, among them c",
+        "text differs in 2 rows, among them b",
+    ]
+    twice = compare("walks", spark.createDataFrame(one[:1] * 2, columns), spark.createDataFrame(one[:1], columns))
+    assert "1 ids more than once in the first" in twice.faults
+    counts = "id string, count long, recipe string, batch string"
+    parts = spark.createDataFrame(
+        [("n", 2, "r", "1"), ("n", 3, "r", "2"), ("m", 1, "r", "1"), ("m", -1, "r", "2")], counts
+    )
+    whole = spark.createDataFrame([("n", 5, "r", "x")], counts)
+    assert compare("nodes", parts, whole).faults == []
+    assert compare("nodes", parts, whole.withColumn("count", whole["count"] + 1)).faults
+
+
+def past_run(runner: Runner, name: str) -> None:
+    """A run as `synthesize` notes it, of the source stages alone."""
+    settings = runner.settings.model_dump(mode="json")
+    begin(runner.history, settings, {"only": ["documents"]})
+    run_stages(runner, "documents")
+    end(runner.history, "done")
+    runner.history.flush()
+    assert runs(runner.tables)[-1].run_id == name and runs(runner.tables)[-1].status == "done"
+
+
+def test_what_cannot_be_replayed_is_refused_by_name(spark: SparkSession, root: str, tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    write_conversations(tmp_path / "talks.jsonl", [["hello", "hello"]])
+    for name in "abc":
+        write_documents(tmp_path / "docs" / f"{name}.jsonl", [prose(name, 10)])
+    given = [f"inputs.conversations=['{tmp_path}/talks.jsonl']", f"inputs.documents=['{tmp_path}/docs/*']"]
+    past_run(make_runner(spark, root, given, "first-run"), "first-run")
+    write_documents(tmp_path / "docs" / "late.jsonl", [prose("late", 10)])
+    past_run(make_runner(spark, root, given, "second-run"), "second-run")
+    new = tmp_path / "new"
+
+    def faults(wanted: str) -> list[str]:
+        tables = make_runner(spark, root, given).tables
+        with pytest.raises(SettingsFault) as fault:
+            Replay(spark, STAGES, tables, str(new), print).run(wanted)
+        assert not new.exists(), "nothing is written"
+        return fault.value.faults
+
+    assert "second-run" in faults("nobody")[0]
+    write_documents(tmp_path / "docs" / "a.jsonl", [prose("a", 11)])
+    (tmp_path / "docs" / "b.jsonl").unlink()
+    (tmp_path / "docs" / "late.jsonl").write_text("{}", encoding="utf-8")
+    changed, missing = tmp_path / "docs" / "a.jsonl", tmp_path / "docs" / "b.jsonl"
+    assert faults("first") == [f"{changed}: its content has changed since", f"{missing}: is missing"]
+    assert len(faults("second")) == 3, "the later file concerns the later run alone"
+
+    forgetter = make_runner(spark, root, given, "forgetter")
+    document = next(row["id"] for row in rows(forgetter, "documents") if row["path"].endswith("a.jsonl"))
+    forget(forgetter, STAGES, [str(tmp_path / "docs" / "c.jsonl"), str(tmp_path / "docs" / "late.jsonl")], [document])
+    told = faults("first")
+    assert sum("was forgotten on" in sentence for sentence in told) == 2
+    assert any(str(tmp_path / "docs" / "c.jsonl") in sentence for sentence in told)
+    assert any(document[:16] in sentence for sentence in told) and not any("late" in sentence for sentence in told)
