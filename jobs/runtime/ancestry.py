@@ -14,6 +14,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 import sql
+from jobs.runtime.runs import EXECUTION as RUN
 from jobs.runtime.tables import Tables
 
 NOT_FOLLOWED = frozenset({"llm_calls", "deferrals", "stage_runs", "sources", "tombstones"})
@@ -96,7 +97,8 @@ def call_of(tables: Tables, found: Found) -> dict[str, Any] | None:
 
 def written_by(tables: Tables, run_id: str) -> list[dict[str, Any]]:
     """Executions of a run, in order: stage, input versions, output version, counts."""
-    rows = tables.read("stage_runs").where(F.col("run_id").startswith(run_id)).orderBy("sequence").collect()
+    mine = F.col("run_id").startswith(run_id) & (F.col("stage") != RUN)
+    rows = tables.read("stage_runs").where(mine).orderBy("sequence").collect()
     return [row.asDict(recursive=True) for row in rows]
 
 

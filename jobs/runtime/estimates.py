@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from udfs.llm.prices import BATCH_SHARE, MILLION, Price
@@ -36,6 +36,10 @@ class Range:
     def __mul__(self, other: Range | float) -> Range:
         by = other if isinstance(other, Range) else Range.exactly(other)
         return Range(self.low * by.low, self.expected * by.expected, self.high * by.high)
+
+    def less(self, value: float) -> Range:
+        """Without `value`, never below 0."""
+        return Range(*(max(0.0, mine - value) for mine in (self.low, self.expected, self.high)))
 
     def at_most(self, limit: float) -> Range:
         return Range(min(self.low, limit), min(self.expected, limit), min(self.high, limit))
@@ -146,6 +150,12 @@ def planned(
     read, written = turns * tokens_in, turns * reply_tokens(task, measured, most)
     money = None if price is None else (read * price.input + written * price.output) * (1 / MILLION)
     return StagePlan(stage, calls, read, written, money, basis)
+
+
+def merged(one: StagePlan, two: StagePlan) -> StagePlan:
+    """Two parts of one stage as one plan."""
+    parts = [part for part in (one, two) if part.calls.high > 0]
+    return replace(total(parts), stage=one.stage, basis="; ".join(part.basis for part in parts) or one.basis)
 
 
 def total(stages: Sequence[StagePlan]) -> StagePlan:

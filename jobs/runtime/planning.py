@@ -26,6 +26,7 @@ from jobs.runtime.estimates import (
     Range,
     StagePlan,
     mean_doubt,
+    merged,
     planned,
 )
 from jobs.runtime.rendered import Rendered, ledger_measures, rendered, teacher_of
@@ -61,13 +62,22 @@ class Planner:
         meta, labels = self._meta(), self._labels()
         self.metered, self.counted = meta.metered + labels.metered, meta.counted + labels.counted
         rewrites, calls = self._rewrites(), self._sample_calls()
+        paired, walked = self._standing("samples"), self._standing("instructions")
+        coming = calls.less(paired.pending)
+        walks, written = self._walks(coming), self._stand_in("instructions")
         return [
             self._of("meta_records", meta.calls(), meta.tokens(), "rendered from the input"),
             self._type_labels(),
             self._of("task_rewrites", rewrites, self._stand_in("task_rewrites"), self._told("task_rewrite")),
             self._of("document_labels", labels.calls(), labels.tokens(), "rendered from the input"),
-            self._of("instructions", self._walks(calls), self._stand_in("instructions"), self._told("instruction")),
-            self._of("samples", calls, self._answer_tokens(calls), "documents of the input, targets"),
+            merged(
+                self._of("instructions", walked.calls(), walked.tokens(), "rendered from stored walks"),
+                self._of("instructions", walks, written, self._told("instruction")),
+            ),
+            merged(
+                self._of("samples", paired.calls(), paired.tokens(), "rendered from stored pairings"),
+                self._of("samples", coming, self._answer_tokens(coming), "documents of the input, targets"),
+            ),
         ]
 
     # -- what is there: rendered ------------------------------------------------------------------------
@@ -104,6 +114,14 @@ class Planner:
             "seed": settings.seed,
         }
         return self._rendered(self.stages["document_labels"], frames, features)
+
+    def _standing(self, name: str) -> Rendered:
+        """What a stage of the rounds has still to ask about stored rows."""
+        stage, tables = self.stages[name], self.runner.tables
+        if not tables.exists(str(stage.driving)) or not self._waits(name):
+            return Rendered()
+        frames = {table: tables.kept(table) for table in stage.tables}
+        return self._rendered(stage, frames, frames[str(stage.driving)].withColumn("weight", F.lit(1.0)))
 
     def _rendered(self, stage: Stage, frames: Mapping[str, Any], weights: DataFrame) -> Rendered:
         assert stage.ask is not None
@@ -203,8 +221,7 @@ class Planner:
         spare = self.runner.tables.kept("instructions").join(paired, "id", "left_anti").count()
         if samples.high <= 0:
             return NOTHING
-        walks = samples * WALKS_PER_PAIRING
-        return Range(*(max(0.0, value - spare) for value in (walks.low, walks.expected, walks.high)))
+        return (samples * WALKS_PER_PAIRING).less(spare)
 
     # -- tokens of one call -----------------------------------------------------------------------------
 

@@ -13,12 +13,13 @@ from typing import Any
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from jobs.runtime.errors import SettingsFault
+from jobs.runtime.errors import RecipeChanged, SettingsFault
 from jobs.runtime.estimates import Range, StagePlan, assumptions, total
 from jobs.runtime.history import Execution, History
 from jobs.runtime.opening import PREVIEW, opened
 from jobs.runtime.planning import plan_run
 from jobs.runtime.rendered import teacher_of
+from jobs.runtime.restart import require_recipes
 from jobs.runtime.runner import Runner
 from jobs.runtime.runs import runs_since
 from jobs.runtime.settings import Settings, StorageSettings
@@ -90,6 +91,10 @@ def make_plan(spark: SparkSession, settings: Settings, stages: Sequence[Stage], 
         files = unread(runner.tables, find_inputs(inputs_of(settings, runner.tables.state)))
         planner = plan_run(runner, stages, files, budget, preview_tables(spark, runner.tables.state))
         made = planner.plan()
+        try:
+            require_recipes(tuple(stages), settings, runner.tables, runner.history, ())
+        except RecipeChanged as error:
+            planner.warnings.append(f"counted as if what changed were started again, for {error}")
         read = {
             name: {"files": one.files, "files_read": one.files_read, "scale": round(one.scale, 4)}
             for name, one in (("conversations", planner.conversations), ("documents", planner.documents))
