@@ -15,6 +15,7 @@ import jobs.runtime.ledger
 from jobs.runtime.history import History
 from jobs.runtime.runner import Runner
 from jobs.runtime.stage import Stage
+from jobs.runtime.synthesis import Synthesis
 from jobs.runtime.tables import Tables
 from jobs.synthesize import main
 
@@ -23,7 +24,7 @@ CALLS: dict[str, tuple[Any, str]] = {
     "append": (Tables, "append"),
     "replace": (Tables, "replace"),
     "defer": (History, "defer"),
-    "flush": (History, "flush"),
+    "close": (Synthesis, "_close"),
     "remove_segments": (jobs.runtime.ledger, "remove_segments"),
 }
 

@@ -30,7 +30,7 @@ POINTS = (
     "after write edges",
     "before write samples",  # in the middle of a round
     "before replace training_set",
-    "before flush",  # all is written, nothing is accounted for
+    "before close",  # all is written, nothing is accounted for
 )
 
 
