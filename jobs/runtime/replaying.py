@@ -91,7 +91,7 @@ class Replay:
     def _files(self, made: Sequence[Run]) -> list[Row]:
         """Registered files of these runs."""
         mine = F.col("run_id").isin([run.run_id for run in made])
-        return self.old.read(FILES).where(mine).orderBy("kind", "path").collect()
+        return self.old.read(FILES).where(mine).orderBy("kind", "path", "mtime_ns").collect()
 
     def _settings(self, run: Run, files: Sequence[Row]) -> Settings:
         """What the run was told, over the files that were registered by then, in the new root."""

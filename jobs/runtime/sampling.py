@@ -70,7 +70,7 @@ def sample(runner: Runner, stages: Mapping[str, Stage], kind: str, files: Sequen
     fresh = settled(_read(runner, stages[kind], chosen).join(stored.select("id"), "id", "left_anti"))
     judged = tables.read(long_name).select(F.col(record).alias("id"))
     standing = stored.join(judged, "id", "left_anti")
-    waiting = settled(standing.select(*fresh.columns).unionByName(fresh))
+    waiting = settled(standing.select(*fresh.columns).unionByName(fresh)) if tables.exists(kind) else fresh
     frames = {kind: waiting, "previous": tables.kept(long_name)}
     long = settled(derive(stages[long_name], frames, runner))
     new = fresh.select(F.col("id").alias(record), F.lit(scale).alias("scale"))

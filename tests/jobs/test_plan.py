@@ -10,16 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 import sql
 from jobs.runtime.estimates import Measured, Range, StagePlan, planned, reply_tokens, total
 from jobs.runtime.history import History
 from jobs.runtime.plans import make_plan
-from jobs.runtime.sampling import choose
+from jobs.runtime.rendered import ledger_measures, rendered
+from jobs.runtime.sampling import choose, sample
 from jobs.runtime.settings import Settings, load_settings
+from jobs.runtime.sources import find_inputs
 from jobs.stages import STAGES
 from tests.equality import tables_at
-from tests.roots import prose, write_conversations, write_documents
+from tests.roots import BY_NAME, make_runner, prose, write_conversations, write_documents
 from udfs.llm.context import TOKENS_PER_MESSAGE
 from udfs.llm.prices import Price
 from udfs.llm.requests import make_request
@@ -71,8 +74,17 @@ def test_whole_files_are_read_up_to_a_budget(numbers: list[int], budget: int, se
     assert (chosen, scale) == choose(files[::-1], budget, seed), "whatever the order of the listing"
 
 
-def settings_of(folder: Path, root: str, *more: str) -> Settings:
-    given = [
+def write_corpus(folder: Path) -> list[list[str]]:
+    """Three long conversations and a short one, four documents; the conversations as written."""
+    talks = [[f"Report on {topic}. {prose(topic, 12)}", prose(topic, 2)] for topic in ("rice", "tides", "moss")]
+    talks.append(["too short", "indeed"])
+    write_conversations(folder / "talks.jsonl", talks)
+    write_documents(folder / "docs.jsonl", [prose(topic, 10) for topic in ("basalt", "quartz", "opal", "jade")])
+    return talks
+
+
+def settings_given(folder: Path, *more: str) -> list[str]:
+    return [
         f"inputs.conversations=['{folder}/talks.jsonl']",
         f"inputs.documents=['{folder}/docs.jsonl']",
         "filter={min_conversation_tokens: 50, min_document_tokens: 50, max_pair_document_tokens: 3000,"
@@ -82,52 +94,68 @@ def settings_of(folder: Path, root: str, *more: str) -> Settings:
         "llm={teacher: openai, model: gpt-4o-mini, api_key_env: '', base_url: 'http://127.0.0.1:9/v1'}",
         *more,
     ]
-    return load_settings(None, given, root)
 
 
-def call(request: Request, counted: int) -> dict[str, Any]:
+def call(request: Request, tokens: int) -> dict[str, Any]:
     """A ledger row whose provider metered twice what our tokenizer counts."""
     known = {
         "id": request.key, "key": request.key, "parent_ids": [], "stage": "meta_records", "task": "meta",
-        "status": "ok", "text": "{}", "tokens_in": 2 * counted, "tokens_out": 70, "run_id": "earlier",
+        "status": "ok", "text": "{}", "tokens_in": 2 * tokens, "tokens_out": 70, "run_id": "earlier",
         "parameters": json.dumps(dict(request.parameters)),
     }  # fmt: skip
     return {name: known.get(name) for name in sql.columns("llm_calls").names}
 
 
-@pytest.mark.spark
-def test_what_the_ledger_lacks_is_planned(spark: SparkSession, root: str, tmp_path: Path) -> None:
-    """Against the same prompts rendered in plain Python; nothing answers at the address, so a call would fail."""
-    talks = [[f"Report on {topic}. {prose(topic, 12)}", prose(topic, 2)] for topic in ("rice", "tides", "moss")]
-    write_conversations(tmp_path / "talks.jsonl", [*talks, ["too short", "indeed"]])
-    write_documents(tmp_path / "docs.jsonl", [prose(topic, 10) for topic in ("basalt", "quartz", "opal", "jade")])
-    settings = settings_of(tmp_path, root)
-    requests = [make_request("meta", {"user": user, "assistant": reply}, settings.llm) for user, reply in talks]
-    counts = [
-        sum(count_tokens([m["content"] for m in request.messages], settings.tokenizer)) + 2 * TOKENS_PER_MESSAGE
-        for request in requests
-    ]
-    first = make_plan(spark, settings, STAGES, 10**9)
-    stages = {stage.stage: stage for stage in first.stages}
-    meta = stages["meta_records"]
-    assert meta.calls == Range.exactly(3)
-    turns = 1.02  # with the assumed share of correction turns
-    assert meta.tokens_in.expected == pytest.approx(sum(counts) * turns, rel=0.01)
-    assert stages["document_labels"].calls == Range.exactly(4)
-    assert stages["document_types"].calls.low == 2 and stages["samples"].calls.low == 4
-    assert stages["samples"].tokens_in.low > 4 * min(counts) / 2, "the documents stand in the prompts"
-    assert all(ordered(stage.tokens_in) and stage.money is not None for stage in first.stages)
-    assert not tables_at(spark, root).exists("llm_calls") and not tables_at(spark, root).exists("source_files")
+def counted(request: Request, settings: Settings) -> int:
+    texts = [message["content"] for message in request.messages]
+    return sum(count_tokens(texts, settings.tokenizer)) + len(texts) * TOKENS_PER_MESSAGE
 
-    tables = tables_at(spark, root)
-    rows = [call(request, counted) for request, counted in zip(requests[:2], counts[:2], strict=True)]
-    tables.append(spark.createDataFrame(rows, sql.columns("llm_calls")), "llm_calls", {})
-    second = make_plan(spark, settings, STAGES, 10**9)
-    meta = second.stages[0]
-    assert meta.calls == Range.exactly(1), "two are in the ledger"
-    assert meta.tokens_in.expected == pytest.approx(2 * counts[2] * turns, rel=0.02), "as the provider meters"
-    unknown = make_plan(spark, settings_of(tmp_path, root, "llm.model=nobody-knows-it"), STAGES, 10**9)
-    assert unknown.stages[0].calls == Range.exactly(3), "another model answers nothing of this one's"
-    assert unknown.as_dict()["total"]["money"] is None and any("unknown" in line for line in unknown.lines())
+
+@pytest.mark.spark
+def test_requests_are_counted_and_held_against_the_ledger(spark: SparkSession, root: str, tmp_path: Path) -> None:
+    """Against the same prompts rendered in plain Python."""
+    talks = write_corpus(tmp_path)
+    runner = make_runner(spark, root, settings_given(tmp_path))
+    files = find_inputs(runner.settings.inputs)
+    taken = sample(runner, BY_NAME, "conversations", files, 10**9)
+    assert (taken.files, taken.files_read, taken.scale) == (1, 1, 1.0)
+    reasons = [row["reject_reason"] for row in taken.long.select("reject_reason").collect()]
+    assert sorted(map(str, reasons)) == ["None", "None", "None", "too_short"]
+    stage, kept = BY_NAME["meta_records"], taken.kept
+    assert stage.ask is not None
+    asked = stage.ask(kept, taken.records, meta=runner.settings.meta)
+    weights = kept.select(F.col("id").alias("input_id"), "weight")
+    llm = runner.settings.llm
+    requests = [make_request("meta", {"user": user, "assistant": reply}, llm) for user, reply in talks[:3]]
+    counts = [counted(request, runner.settings) for request in requests]
+    told = rendered(runner, llm, "meta", asked, weights)
+    assert told.calls() == Range.exactly(3) and told.tokens().expected == pytest.approx(sum(counts) / 3, rel=0.005)
+
+    rows = [call(request, count) for request, count in zip(requests[:2], counts[:2], strict=True)]
+    runner.tables.append(spark.createDataFrame(rows, sql.columns("llm_calls")), "llm_calls", {})
+    told = rendered(runner, llm, "meta", asked, weights)
+    assert told.calls() == Range.exactly(1), "two are in the ledger"
+    assert told.tokens().expected == pytest.approx(2 * counts[2], rel=0.01), "as the provider meters"
+    (measured,) = ledger_measures(runner, ["meta_records"]).values()
+    assert (measured.calls, measured.tokens_in, measured.tokens_out) == (2, sum(counts[:2]), 70)
+    other = llm.model_copy(update={"model": "another"})
+    assert rendered(runner, other, "meta", asked, weights).calls() == Range.exactly(3), "it answers for itself alone"
+
+
+@pytest.mark.spark
+@pytest.mark.faults
+def test_a_plan_is_made_without_a_call_and_kept(spark: SparkSession, root: str, tmp_path: Path) -> None:
+    """Nothing answers at the address, so a call would fail."""
+    write_corpus(tmp_path)
+    settings = load_settings(None, settings_given(tmp_path), root)
+    plan = make_plan(spark, settings, STAGES, 10**9)
+    stages = {stage.stage: stage for stage in plan.stages}
+    assert stages["meta_records"].calls == Range.exactly(3) and stages["document_labels"].calls == Range.exactly(4)
+    assert stages["document_types"].calls.low == 2 and stages["samples"].calls.low == 4
+    assert stages["samples"].tokens_in.low > 4 * 150, "the documents stand in the prompts"
+    assert all(ordered(stage.tokens_in) and stage.money is not None for stage in plan.stages)
+    assert not tables_at(spark, root).exists("llm_calls") and not tables_at(spark, root).exists("source_files")
+    unknown = make_plan(spark, load_settings(None, settings_given(tmp_path, "llm.model=nobody"), root), STAGES, 10**9)
+    assert unknown.as_dict()["total"]["money"] is None and any("nobody" in line for line in unknown.lines())
     kept = History(tables_at(spark, root)).last("plan")
     assert kept is not None and kept.detail == json.loads(json.dumps(unknown.as_dict())), "the newest stays in the root"
