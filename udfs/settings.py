@@ -5,9 +5,9 @@ Only types and defaults live here: no file is read and no environment variable i
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 
 class Section(BaseModel):
@@ -134,13 +134,44 @@ class LlmSettings(Section):
 
     teacher: Literal["offline", "openai"] = "offline"
     base_url: str = "https://api.openai.com/v1"
+    query: dict[str, str] = Field(default_factory=dict)  # added to every address, such as Azure's api-version
     model: str = "offline-extractive-1"
     api_key_env: str = "OPENAI_API_KEY"  # the variable's name, never the key
+    key_header: str = "Authorization"  # the key follows "Bearer" there, and stands alone in any other, such as api-key
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 0.7
     max_tokens: Positive = 4_096
+    raised_max_tokens: Count = 0  # a reply cut off at max_tokens is asked for once more with this; 0 rejects it
     context_tokens: Positive = 128_000  # prompt + reply must fit
     seed: Count | None = None
     json_mode: Literal["schema", "object", "prompt"] = "schema"
-    concurrency: Positive = 32  # calls in flight per Spark task
+    cache_key: bool = True  # calls on a document carry its id as prompt_cache_key, where the server takes it
+    concurrency: Positive = 32  # calls in flight per Spark task, at most
+    requests_per_minute: Count = 0  # of the whole run; 0: what the server's headers tell
+    tokens_per_minute: Count = 0
+    rate_window_s: Annotated[float, Field(gt=0)] = 60.0  # the minute of the two limits
     timeout_s: Annotated[float, Field(gt=0)] = 300.0
+    max_error_share: Share = 0.5  # so many of a stage's last hundred tries failed: it stops; 1 never stops
+    budget_calls: Count = 0  # requests that a run may send; 0 is without limit
+    budget_usd: Annotated[float, Field(ge=0)] = 0.0
+    price_input: Annotated[float, Field(ge=0)] | None = None  # USD per million tokens; None looks the model up
+    price_output: Annotated[float, Field(ge=0)] | None = None
+    price_cached: Annotated[float, Field(ge=0)] | None = None
     extra_body: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    stages: dict[str, dict[str, Any]] = Field(default_factory=dict)  # by stage, what is different for its calls
+
+    @model_validator(mode="after")
+    def _stages_are_settings(self) -> LlmSettings:
+        for name, changes in self.stages.items():
+            whole = {"stages", "budget_calls", "budget_usd"} & changes.keys()
+            if whole:
+                raise ValueError(f"stages.{name}: {', '.join(sorted(whole))} can only be set for the whole run")
+            try:
+                self.of(name)
+            except ValidationError as error:
+                faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+                raise ValueError(f"stages.{name}: {'; '.join(faults)}") from None
+        return self
+
+    def of(self, stage: str) -> LlmSettings:
+        """The settings for the calls of one stage."""
+        return LlmSettings.model_validate({**self.model_dump(exclude={"stages"}), **self.stages.get(stage, {})})

@@ -16,7 +16,11 @@ from jobs.runtime.stage import Stage
 from udfs.llm.requests import prompt_sha
 
 NOT_IN_RECIPE: Mapping[str, frozenset[str]] = {
-    "llm": frozenset({"base_url", "api_key_env", "concurrency", "timeout_s", "context_tokens"}),
+    "llm": frozenset(
+        {"base_url", "query", "api_key_env", "key_header", "raised_max_tokens", "context_tokens", "cache_key"}
+        | {"concurrency", "requests_per_minute", "tokens_per_minute", "rate_window_s", "timeout_s", "max_error_share"}
+        | {"budget_calls", "budget_usd", "price_input", "price_output", "price_cached", "stages"}
+    ),
     "tokenizer": frozenset({"engine", "parity_documents"}),  # every engine gives the reference's counts
     "embedder": frozenset({"batch_tokens", "device"}),
     "walks": frozenset({"max_candidates_per_target"}),
@@ -31,7 +35,8 @@ def recipe(stage: Stage, settings: Settings) -> dict[str, Any]:
     names = dict.fromkeys([*stage.sections, *(["llm"] if stage.asks else [])])
     made_from: dict[str, Any] = {"revision": stage.revision}
     for name in names:
-        values = getattr(settings, name).model_dump(mode="json")
+        section = settings.llm.of(stage.name) if name == "llm" else getattr(settings, name)
+        values = section.model_dump(mode="json")
         kept = {key: value for key, value in values.items() if key not in NOT_IN_RECIPE.get(name, ())}
         if kept:
             made_from[name] = kept

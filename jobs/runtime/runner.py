@@ -278,6 +278,7 @@ class Runner:
                 frame = self.tables.kept(table, session)
                 arguments[name] = frame.collect() if name in fitted else frame
         specials: dict[str, Any] = {"seed": self.settings.seed, "wanted": wanted}
+        specials["llm"] = self.settings.llm.of(stage.name)
         specials["epoch"] = self.history.epoch(stage.name)
         specials["versions"] = {name: self.tables.version(name) for name in stage.tables}
         for name in keywords(function):
