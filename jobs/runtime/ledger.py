@@ -24,6 +24,7 @@ from udfs.llm.requests import REQUEST_DDL, build_requests
 from udfs.llm.sender import send
 from udfs.llm.settled import SEGMENT_DDL, SERVED, segment_rows, settled
 from udfs.llm.spool import list_segments, remove_segments
+from udfs.llm.teacher import ErrorKind
 from udfs.settings import LlmSettings, TokenizerSettings
 
 
@@ -120,33 +121,34 @@ class Ledger:
     def _fulfil(self, stage: str, task: str, inputs: DataFrame) -> Fulfilled:
         session = inputs.sparkSession
         columns = inputs.select("input_id", "document", "variables")
-        building: Any = build_requests(task, self._settings)
+        llm = self._settings.of(stage)
+        building: Any = build_requests(task, llm)
         requests = columns.mapInArrow(building, REQUEST_DDL)
-        known = settled_frame(self._settled(requests, task, session))
+        known = settled_frame(self._settled(requests, task, llm, session))
         pending = known.where(F.col("status").isNull())
         cost, waiting = Cost(), None
         if not pending.isEmpty():
             if not self._serving.sealed:
-                cost = self._send(stage, pending)
+                cost = self._send(stage, llm, pending)
             sent = known.select(*[name for name in requests.columns if name != "messages"])
-            known = settled_frame(self._settled(sent, task, session))
+            known = settled_frame(self._settled(sent, task, llm, session))
             if not known.where(F.col("status").isNull()).isEmpty():
                 waiting = self._waiting(known, stage, session)
         if self._serving.show is not None:
             told = known.select("key", "status", "reason", "text", "model")
             self._serving.show(stage, requests.select("key", "messages").join(told, "key"))
-        replies = known.where(F.col("status").isNotNull()).drop("messages", "known_text", "document")
+        replies = known.where(F.col("status").isNotNull()).drop("messages", "further", "known_text", "document")
         return Fulfilled(replies, waiting, cost)
 
     def forget_failures(self, stage: str) -> None:
         """Drop lasting failures of a stage, so that its calls are made again."""
         self._tables.delete("llm_calls", f"stage = '{stage}' AND status = 'lasting'", {"stage": stage})
 
-    def _settled(self, requests: DataFrame, task: str, session: SparkSession) -> DataFrame:
+    def _settled(self, requests: DataFrame, task: str, llm: LlmSettings, session: SparkSession) -> DataFrame:
         """Each request with what the ledger says: ok, lasting, or null where there is something to send."""
         calls = self._tables.read("llm_calls", session).where(F.col("status").isin("ok", "lasting"))
         known = requests.join(_served(calls.where(F.col("task") == task)), "key", "left")
-        judged = known.withColumn("settled", settled(task)("key", "root", "turn"))
+        judged = known.withColumn("settled", settled(task, llm.raised_max_tokens > 0)("key", "root", "turn"))
         return judged.select(
             *requests.columns,
             "settled.*",
@@ -155,25 +157,23 @@ class Ledger:
             F.col("root.id").alias("call_id"),
         )
 
-    def _send(self, stage: str, pending: DataFrame) -> Cost:
+    def _send(self, stage: str, llm: LlmSettings, pending: DataFrame) -> Cost:
         """Send each missing request once; calls on one document run back to back in one task."""
         session = pending.sparkSession
         distinct = pending.dropDuplicates(["key"]).drop("status", "reason", "text", "teacher", "model", "call_id")
         parts = session.sparkContext.defaultParallelism
         spread = distinct.repartition(parts, F.coalesce("document", "key")).sortWithinPartitions("document", "key")
-        act: Any = send(self._settings, self._spool, stage, self._tables.run_id, tokenizer=self._tokenizer)
+        act: Any = send(llm, self._spool, stage, self._tables.run_id, tokenizer=self._tokenizer)
         cost = Cost()
         try:
-            ended = spread.mapInArrow(act, OUTCOME_DDL).groupBy("status", "error_kind").agg(F.first("error"))
+            ended = (
+                spread.mapInArrow(act, OUTCOME_DDL).groupBy("status", "error_kind").agg(F.first("error").alias("error"))
+            )
             fatal = [row for row in ended.collect() if row["status"] == "fatal"]
         finally:
             cost = self.fold()
         if fatal:
-            raise ServiceRefused(
-                f"the service at {self._settings.base_url} refused stage {stage} ({fatal[0][1]}): {fatal[0][2]}. "
-                "Calls were stopped at once and nothing that was answered is lost; check the environment variable "
-                f"{self._settings.api_key_env}, llm.model and your quota, then run again."
-            )
+            raise ServiceRefused(refusal(stage, llm, fatal[0]["error_kind"], fatal[0]["error"]))
         return cost
 
     def _waiting(self, known: DataFrame, stage: str, session: SparkSession) -> DataFrame:
@@ -185,6 +185,24 @@ class Ledger:
         return missing.select(
             "input_id", F.concat(F.lit("llm:"), F.coalesce("kind", F.lit("not_sent"))).alias("reason")
         )
+
+
+def refusal(stage: str, llm: LlmSettings, kind: str, error: str) -> str:
+    """Why the calls of a stage were stopped, and what to do about it."""
+    if llm.teacher == "offline":
+        return f"the offline teacher failed at stage {stage} ({kind}): {error}. It needs no service: report it."
+    mends = {
+        ErrorKind.AUTHENTICATION: f"check the environment variable {llm.api_key_env}",
+        ErrorKind.QUOTA: "check your quota and your bill",
+        ErrorKind.NOT_FOUND: f"check llm.base_url and llm.model ({llm.model})",
+        ErrorKind.CERTIFICATE: "check llm.base_url, or name your authority's certificates in SSL_CERT_FILE",
+        ErrorKind.TOO_MANY_ERRORS: "mend what the errors name, or raise llm.max_error_share",
+    }
+    mend = mends.get(ErrorKind(kind), "check the llm settings against what this server takes")
+    return (
+        f"the service at {llm.base_url} stopped stage {stage} ({kind}): {error}. No further call was sent and nothing "
+        f"that was answered is lost; {mend}, then run again."
+    )
 
 
 def _served(calls: DataFrame) -> DataFrame:

@@ -17,13 +17,15 @@ from aiohttp import web
 
 PASSING = frozenset(
     {"rate_limited", "rate_limited_date", "rate_limited_bare", "server_500", "server_502", "server_503",
-     "server_504", "bad_body", "disconnect", "reset", "slow", "drip"}
+     "server_504", "bad_body", "disconnect", "reset", "slow", "drip", "duplicate"}
 )  # fmt: skip
 LASTING = frozenset(
-    {"length", "content_filter", "content_filter_400", "refusal", "empty_choices", "empty_text", "tool_call",
+    {"length", "cut_off", "content_filter", "content_filter_400", "refusal", "empty_choices", "empty_text", "tool_call",
      "bad_schema", "never_schema", "context_too_long", "bad_request"}
 )  # fmt: skip
 FATAL = frozenset({"quota", "authentication", "model_not_found"})
+CUT_OFF_AT = 4_096  # max_tokens up to which the fault "cut_off" cuts a reply
+BROKEN_WIRE = frozenset({"disconnect", "reset", "bad_body", "slow", "drip", "duplicate"})
 _MARK = re.compile(r"\[\[fault:([a-z_0-9]+)(?:\*(\d+))?\]\]")
 _STATUSES: dict[str, tuple[int, str, str]] = {
     "rate_limited": (429, "rate_limit_exceeded", "Rate limit reached"),
@@ -88,6 +90,10 @@ async def broken_wire(kind: str, request: web.Request, payload: dict[str, Any], 
         return web.json_response(payload)
     if kind == "bad_body":
         return web.Response(body=text[: len(text) // 2], content_type="application/json")
+    if kind == "duplicate":  # a second reply that nobody asked for follows on the same connection
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(text)}\r\n\r\n"
+        asyncio.get_running_loop().call_later(0.02, transport.write, head.encode() + text)
+        return web.json_response(payload)
     response = web.StreamResponse(headers={"content-type": "application/json", "content-length": str(len(text))})
     await response.prepare(request)
     if kind == "reset":
@@ -100,11 +106,11 @@ async def broken_wire(kind: str, request: web.Request, payload: dict[str, Any], 
     return response
 
 
-def spoil(kind: str, completion: dict[str, Any], is_correction: bool) -> dict[str, Any]:
+def spoil(kind: str, completion: dict[str, Any], is_correction: bool, max_tokens: int) -> dict[str, Any]:
     """A completion with the fault in its content."""
     choice = completion["choices"][0]
     message = choice["message"]
-    if kind == "length":
+    if kind == "length" or (kind == "cut_off" and max_tokens <= CUT_OFF_AT):
         choice["finish_reason"] = "length"
         message["content"] = message["content"][: len(message["content"]) // 2]
     elif kind == "content_filter":

@@ -102,11 +102,11 @@ class FakeOpenAI:
         task, value = replies.reply_to(body)
         completion = self._completion(body, prompt, json.dumps(value, ensure_ascii=False), entry["hash"])
         entry.update(task=task, usage=completion["usage"])
-        if fault in ("disconnect", "reset", "bad_body", "slow", "drip"):
+        if fault in faults.BROKEN_WIRE:
             return await faults.broken_wire(fault, request, completion, options["slow"])
         if fault is not None:
             is_correction = any(message["role"] == "assistant" for message in body["messages"])
-            completion = faults.spoil(fault, completion, is_correction)
+            completion = faults.spoil(fault, completion, is_correction, body.get("max_tokens", 0))
         response = web.json_response(completion, headers={"x-request-id": entry["hash"][:16]})
         await response.prepare(request)
         await response.write_eof()

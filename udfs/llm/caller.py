@@ -1,4 +1,4 @@
-"""One request from start to end: tries, the reply, the correction turn, and a record of every finished call.
+"""One request from start to end: tries, the reply, one further call, and a record of every finished call.
 
 It knows nothing of Spark, windows or files: records go to whoever keeps them.
 """
@@ -10,27 +10,30 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
+from udfs.llm.admission import Admission, NotAdmitted
 from udfs.llm.calls import CallRow
 from udfs.llm.circuit import Circuit
-from udfs.llm.outcome import Outcome, outcome_of_reply
+from udfs.llm.outcome import FurtherCall, Outcome, further_call, outcome_of_reply
 from udfs.llm.parse import parse_reply
-from udfs.llm.requests import correction
+from udfs.llm.requests import correction, longer
 from udfs.llm.retry import RetryPolicy
 from udfs.llm.teacher import ErrorKind, Reply, Request, Teacher, failed
 from udfs.llm.text import canonical_json, encodable
 
 Record = Callable[[CallRow], "Future[None]"]
+Obstacle = Callable[[Request], str | None]
 
 
 @dataclass(frozen=True)
 class Job:
-    """A request with what its record needs, and the text already known when only a correction is wanted.
+    """A request with what its record needs; `further` says that only this call after `known_text` is wanted.
 
     `too_long` says why the request must not be sent at all.
     """
 
     request: Request
     prompt_sha: str
+    further: FurtherCall | None = None
     known_text: str | None = None
     too_long: str | None = None
 
@@ -44,74 +47,96 @@ class Origin:
     teacher: str
 
 
+@dataclass(frozen=True)
+class Manners:
+    """How a stage's calls are made: who admits them, when they are tried again, what stops them.
+
+    `raised_max_tokens` is the limit of the one call after a reply that was cut off (0: none is made); `obstacle` says
+    why a further call would not fit the context.
+    """
+
+    admission: Admission
+    circuit: Circuit
+    policy: RetryPolicy
+    raised_max_tokens: int
+    obstacle: Obstacle
+
+
 class Caller:
     """Answers jobs through one teacher; `settle` may be awaited many times at once."""
 
-    def __init__(self, teacher: Teacher, circuit: Circuit, policy: RetryPolicy, origin: Origin, record: Record) -> None:
-        self._teacher, self._circuit, self._policy = teacher, circuit, policy
+    def __init__(self, teacher: Teacher, manners: Manners, origin: Origin, record: Record) -> None:
+        self._teacher, self._manners = teacher, manners
         self._origin, self._record = origin, record
 
     async def settle(self, job: Job) -> tuple[Outcome, list[Future[None]]]:
         """The outcome of a job, and the futures that resolve when its records are durable."""
-        request = job.request
         kept: list[Future[None]] = []
-        text = job.known_text
-        if text is None:
-            held_back = self._held_back(request)
-            if held_back is not None:
-                return held_back, kept
-            reply = await self._first_reply(job)
-            kept.append(self._record(self._row(job, request, reply, parent_key=None)))
-            outcome = outcome_of_reply(request.key, reply, request.task)
-            if reply.status != "ok" or outcome.status == "ok" or reply.text is None:
-                return outcome, kept
-            text = reply.text
-        return await self._corrected(job, text, kept)
+        try:
+            step, text = job.further, job.known_text
+            if step is None:
+                reply = await self._ask(job.request, job.too_long)
+                kept.append(self._record(self._row(job, job.request, reply, parent_key=None)))
+                outcome = outcome_of_reply(job.request.key, reply, job.request.task)
+                step, text = further_call(outcome, reply.text, self._manners.raised_max_tokens > 0), reply.text
+                if step is None:
+                    return outcome, kept
+            return await self._further(job, step, text or "", kept), kept
+        except NotAdmitted as refused:
+            reply = refused.reply
+            return Outcome(job.request.key, reply.status, reply.error_kind, reply.error), kept
 
-    async def _first_reply(self, job: Job) -> Reply:
-        if job.too_long is not None:
-            return failed(ErrorKind.CONTEXT_TOO_LONG, job.too_long)
-        return await self._ask(job.request)
-
-    async def _corrected(self, job: Job, text: str, kept: list[Future[None]]) -> tuple[Outcome, list[Future[None]]]:
-        """The one further turn after a text that cannot be read."""
+    async def _further(self, job: Job, step: FurtherCall, text: str, kept: list[Future[None]]) -> Outcome:
+        """The one further call; its outcome is the last word."""
         request = job.request
-        held_back = self._held_back(request)
-        if held_back is not None:
-            return held_back, kept
-        problem = parse_reply(text, request.task).error or "the reply could not be read"
-        turn = correction(request, text, problem)
-        reply = await self._ask(turn)
+        if step == "longer":
+            call = longer(request, self._manners.raised_max_tokens)
+        else:
+            call = correction(request, text, parse_reply(text, request.task).error or "the reply could not be read")
+        reply = await self._ask(call, self._manners.obstacle(call))
         outcome = outcome_of_reply(request.key, reply, request.task)
         if reply.status == "ok" and outcome.status != "ok":
             reply = replace(reply, status="lasting", error_kind=ErrorKind.BAD_JSON, error=outcome.error)
-        kept.append(self._record(self._row(job, turn, reply, parent_key=request.key)))
-        return outcome, kept
+            self._manners.circuit.judge(reply)
+        kept.append(self._record(self._row(job, call, reply, parent_key=request.key)))
+        return outcome
 
-    def _held_back(self, request: Request) -> Outcome | None:
-        """The outcome of a request that must not be sent because the circuit is open."""
-        opened_by = self._circuit.opened_by
-        if opened_by is None:
-            return None
-        return Outcome(request.key, "fatal", opened_by.error_kind, opened_by.error)
-
-    async def _ask(self, request: Request) -> Reply:
-        """The reply after as many tries as the policy grants; only the last one counts."""
-        attempt = 1
+    async def _ask(self, request: Request, too_long: str | None) -> Reply:
+        """The reply after as many tries as the policy grants; only the last one counts. Raises NotAdmitted."""
+        if too_long is not None:
+            return failed(ErrorKind.CONTEXT_TOO_LONG, too_long)
+        circuit, attempt, reply = self._manners.circuit, 1, None
         while True:
-            reply = self._circuit.judge(await self._one_try(request))
-            wait = self._policy.wait_before(attempt, reply, request.key)
-            if wait is None or self._circuit.opened_by is not None:
+            try:
+                reply = await self._one_try(request)
+            except NotAdmitted:
+                if reply is None:
+                    raise
+                return reply  # the try before it is what is known
+            wait = self._manners.policy.wait_before(attempt, reply, request.key)
+            reply = circuit.judge(reply, again=wait is not None)
+            if wait is None or circuit.opened_by is not None:
                 return reply
             await asyncio.sleep(wait)
             attempt += 1
 
     async def _one_try(self, request: Request) -> Reply:
-        """One call; a teacher that raises against its contract costs a row, not the task."""
+        """One call; a teacher that raises against its contract costs a row, not the task. Raises NotAdmitted."""
+        opened_by = self._manners.circuit.opened_by
+        if opened_by is not None:
+            raise NotAdmitted(opened_by)
         try:
-            return await self._teacher.complete(request)
+            permit = await self._manners.admission.enter(request)
+        except NotAdmitted as refused:
+            if refused.reply.status == "fatal":
+                self._manners.circuit.open(refused.reply)
+            raise
+        try:
+            reply = await self._teacher.complete(request)
         except Exception as error:
-            return failed(ErrorKind.SERVER, f"the teacher raised {type(error).__name__}: {error}")
+            reply = failed(ErrorKind.SERVER, f"the teacher raised {type(error).__name__}: {error}")
+        self._manners.admission.leave(permit, reply)
+        return reply
 
     def _row(self, job: Job, request: Request, reply: Reply, parent_key: str | None) -> CallRow:
         """The record of a finished call."""

@@ -17,6 +17,7 @@ MOST_CHARS_PER_TOKEN = 8.0
 
 def too_long(
     messages: Sequence[Message],
+    reply_tokens: int,
     settings: LlmSettings,
     tokenizer: TokenizerSettings | None = None,
     chars_per_token: float = MOST_CHARS_PER_TOKEN,
@@ -25,7 +26,7 @@ def too_long(
 
     A byte-level tokenizer never makes more tokens than there are bytes, so most prompts pass uncounted.
     """
-    room = settings.context_tokens - settings.max_tokens - TOKENS_PER_MESSAGE * len(messages)
+    room = settings.context_tokens - reply_tokens - TOKENS_PER_MESSAGE * len(messages)
     texts = [message["content"] for message in messages]
     if sum(len(text.encode("utf-8")) for text in texts) <= room:
         return None
@@ -33,7 +34,7 @@ def too_long(
     if tokens <= room:
         return None
     return (
-        f"the prompt has about {tokens} tokens and the reply may take {settings.max_tokens}, "
+        f"the prompt has about {tokens} tokens and the reply may take {reply_tokens}, "
         f"but the context holds {settings.context_tokens}"
     )
 

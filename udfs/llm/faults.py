@@ -6,6 +6,7 @@ It reads exceptions and reply bodies; what follows from a kind is decided elsewh
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import openai
 from openai.types.chat import ChatCompletion
 
-from udfs.llm.teacher import ErrorKind, Reply, failed
+from udfs.llm.teacher import ErrorKind, Limits, Reply, failed
 from udfs.llm.text import encodable
 
 LONGEST_ERROR = 500  # characters kept of an error: some servers send whole web pages
@@ -49,6 +50,8 @@ def of_exception(error: BaseException, key: str | None) -> Reply:
         return failed(ErrorKind.TIMEOUT, "no reply within the time-out")
     if isinstance(error, openai.APIConnectionError):
         cause = error.__cause__ or error
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return failed(ErrorKind.CERTIFICATE, scrub(f"the server's certificate is not trusted: {cause}", key))
         return failed(ErrorKind.CONNECTION, scrub(f"{type(cause).__name__}: {cause}", key))
     if isinstance(error, OSError):
         return failed(ErrorKind.CONNECTION, scrub(f"{type(error).__name__}: {error}", key))
@@ -63,7 +66,8 @@ def _of_status(error: openai.APIStatusError, key: str | None) -> Reply:
     code, message = _code_and_message(error.body)
     kind = _kind(status, code, message or error.message)
     sentence = scrub(f"HTTP {status}: {message or error.message}", key)
-    return failed(kind, sentence, retry_after=retry_after(error.response.headers))
+    headers = error.response.headers
+    return failed(kind, sentence, retry_after=retry_after(headers), limits=limits(headers))
 
 
 def of_error_body(completion: ChatCompletion, key: str | None) -> Reply | None:
@@ -104,6 +108,14 @@ def _kind(status: int, code: str, message: str) -> ErrorKind:
     if code == "model_not_found":
         return ErrorKind.NOT_FOUND
     return ErrorKind.BAD_REQUEST
+
+
+def limits(headers: Mapping[str, str]) -> Limits | None:
+    """Requests and tokens per minute that the server says it grants, None where it says nothing."""
+    told = [headers.get(f"x-ratelimit-limit-{kind}", "") for kind in ("requests", "tokens")]
+    if not any(told):
+        return None
+    return Limits(*(int(value) if value.isdigit() and int(value) > 0 else None for value in told))
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -13,15 +13,17 @@ from typing import Any
 
 from openai.types.chat import ChatCompletion
 
-from udfs.llm.faults import of_error_body, of_exception, scrub
+from udfs.llm.faults import limits, of_error_body, of_exception, scrub
 from udfs.llm.teacher import ErrorKind, Reply, Request, failed
 from udfs.llm.text import encodable
 from udfs.llm.transport import AiohttpTransport, Transport
 from udfs.settings import LlmSettings
 
+CACHE_KEY = "prompt_cache_key"
 
-def wire_body(request: Request) -> dict[str, Any]:
-    """The JSON body of a request.
+
+def wire_body(request: Request, cache_key: bool = False) -> dict[str, Any]:
+    """The JSON body of a request; with `cache_key`, calls on one document are sent to where its prefix is cached.
 
     `extra_body` goes in as it is and wins over ours; with `max_completion_tokens` in it, the older
     `max_tokens` is left out, because newer models refuse to see both.
@@ -35,6 +37,8 @@ def wire_body(request: Request) -> dict[str, Any]:
         body["response_format"] = {"type": "json_schema", "json_schema": named}
     elif mode == "object":
         body["response_format"] = {"type": "json_object"}
+    if cache_key and request.document is not None:
+        body[CACHE_KEY] = request.document
     if "max_completion_tokens" in extra:
         del body["max_tokens"]
     return {**body, **extra}
@@ -50,6 +54,7 @@ class OpenAITeacher:
     def __init__(self, settings: LlmSettings, transport: Transport | None = None) -> None:
         self._settings = settings
         self._transport = transport
+        self._cache_key = settings.cache_key
 
     async def complete(self, request: Request) -> Reply:
         """Answer one request; see Teacher."""
@@ -73,15 +78,23 @@ class OpenAITeacher:
     async def _call(self, request: Request, key: str | None) -> Reply:
         """One call; every exception becomes a failed reply."""
         if self._transport is None:
-            self._transport = AiohttpTransport(self._settings.base_url, self._settings.timeout_s)
+            told = self._settings
+            self._transport = AiohttpTransport(told.base_url, told.timeout_s, told.key_header, told.query)
+        cache_key = self._cache_key and request.document is not None
         try:
             # Over the whole call and whatever the transport: many count from read to read, and a server
             # that drips never meets such a limit.
             async with asyncio.timeout(self._settings.timeout_s):
-                completion = await self._transport.chat(wire_body(request), key)
+                completion = await self._transport.chat(wire_body(request, cache_key), key)
         except Exception as error:
-            return of_exception(error, key)
-        return of_error_body(completion.body, key) or read_completion(completion.body, key)
+            reply = of_exception(error, key)
+            if cache_key and reply.error_kind == ErrorKind.BAD_REQUEST and CACHE_KEY in (reply.error or ""):
+                self._cache_key = False  # a server that does not know the field: it is a wish, and nothing hangs on it
+                return await self._call(request, key)
+            return reply
+        reply = of_error_body(completion.body, key) or read_completion(completion.body, key)
+        granted = limits(completion.headers)
+        return reply if granted is None else replace(reply, limits=granted)
 
 
 def read_completion(body: ChatCompletion, key: str | None = None) -> Reply:

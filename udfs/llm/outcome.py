@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import pyarrow as pa
 
@@ -19,6 +20,10 @@ OUTCOME_SCHEMA = pa.schema(
     [("key", pa.string()), ("status", pa.string()), ("error_kind", pa.string()), ("error", pa.string())]
 )
 _ORDER = ("ok", "lasting", "passing", "fatal")
+
+# The one further call that a reply may lead to: another turn after a text that cannot be read, or the same request
+# with more room after one that was cut off.
+FurtherCall = Literal["correction", "longer"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,13 @@ def outcome_of_reply(key: str, reply: Reply, task: str) -> Outcome:
     return Outcome(key, "ok", text=reply.text)
 
 
+def further_call(outcome: Outcome, text: str | None, raises_limit: bool) -> FurtherCall | None:
+    """The further call that a first reply with this outcome leads to; a reply cut off is never asked for as it was."""
+    if outcome.error_kind == ErrorKind.BAD_JSON and text is not None:
+        return "correction"
+    return "longer" if outcome.error_kind == ErrorKind.LENGTH and raises_limit else None
+
+
 def best_call(calls: Iterable[CallRow]) -> CallRow | None:
     """Of several calls with one key the one that counts: ok, then lasting, then passing; then smallest id."""
     ranked = sorted(calls, key=lambda call: (_ORDER.index(call["status"]), call["id"] or ""))
@@ -50,26 +62,30 @@ def best_call(calls: Iterable[CallRow]) -> CallRow | None:
 
 @dataclass(frozen=True)
 class Settlement:
-    """Either an outcome, or what is still to do: `known_text` asks for the correction turn only."""
+    """Either an outcome, or what is still to do: the first call, or `further` alone, after `known_text`."""
 
     outcome: Outcome | None
+    further: FurtherCall | None = None
     known_text: str | None = None
 
 
-def settle(key: str, task: str, root: CallRow | None, corrected: CallRow | None) -> Settlement:
-    """What recorded calls say about a request: its first call and its correction turn, either may be absent.
+def settle(key: str, task: str, first: CallRow | None, further: CallRow | None, raises_limit: bool) -> Settlement:
+    """What recorded calls say about a request: its first call and its further one, either may be absent.
 
     Passing and fatal failures are never served. A first reply that parses wins over a correction, so a
     better parser needs no call; one that does not parse and has no lasting correction needs that turn.
     """
-    if root is None or root["status"] in ("passing", "fatal"):
+    if first is None or first["status"] in ("passing", "fatal"):
         return Settlement(None)
-    first = _outcome_of_call(key, task, root)
-    if first.error_kind != ErrorKind.BAD_JSON or root["status"] != "ok":
-        return Settlement(first)
-    if corrected is None or corrected["status"] in ("passing", "fatal"):
-        return Settlement(None, known_text=root["text"])
-    return Settlement(_outcome_of_call(key, task, corrected))
+    outcome = _outcome_of_call(key, task, first)
+    made = further is not None and further["status"] in ("ok", "lasting")
+    # A call that was recorded as read or refused by its server has no text of its own to correct.
+    step = further_call(outcome, first["text"] if first["status"] == "ok" else None, raises_limit or made)
+    if step is None:
+        return Settlement(outcome)
+    if further is None or not made:
+        return Settlement(None, step, first["text"])
+    return Settlement(_outcome_of_call(key, task, further))
 
 
 def _outcome_of_call(key: str, task: str, call: CallRow) -> Outcome:

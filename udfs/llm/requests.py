@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -170,7 +170,17 @@ def correction(request: Request, reply_text: str, problem: str) -> Request:
     )
     messages = request.messages + turns
     key = request_key(messages, request.parameters, request.reply_schema)
-    return Request(key, request.task, request.variables, messages, request.parameters, request.reply_schema)
+    return replace(request, key=key, messages=messages)
+
+
+def longer(request: Request, max_tokens: int) -> Request:
+    """The same request with room for a longer reply; it has a key of its own."""
+    parameters = {**request.parameters, "max_tokens": max_tokens}
+    extra = parameters.get("extra_body", {})
+    if "max_completion_tokens" in extra:  # the name that newer models have for it wins over ours
+        parameters["extra_body"] = {**extra, "max_completion_tokens": max_tokens}
+    key = request_key(request.messages, parameters, request.reply_schema)
+    return replace(request, key=key, parameters=parameters)
 
 
 def build_requests(task_name: str, settings: LlmSettings) -> Callable[[Batches], Batches]:

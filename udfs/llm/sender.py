@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from queue import Empty, SimpleQueue
 from threading import Semaphore
@@ -18,7 +18,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from udfs.llm.caller import Caller, Job, Origin
+from udfs.llm.admission import Unlimited
+from udfs.llm.caller import Caller, Job, Manners, Origin
 from udfs.llm.calls import CallRow
 from udfs.llm.circuit import circuit_of
 from udfs.llm.context import MOST_CHARS_PER_TOKEN, too_long
@@ -28,7 +29,7 @@ from udfs.llm.retry import RetryPolicy
 from udfs.llm.schemas import json_schema
 from udfs.llm.spool import SpoolWriter, list_segments, read_segment
 from udfs.llm.tasks import task_named
-from udfs.llm.teacher import Message, Request, Teacher
+from udfs.llm.teacher import ErrorKind, Message, Request, Teacher
 from udfs.llm.teachers import teacher_of
 from udfs.settings import LlmSettings, TokenizerSettings
 
@@ -51,6 +52,11 @@ class Sending:
     policy: RetryPolicy
     teacher: Teacher | None
 
+    def obstacle(self, request: Request) -> str | None:
+        """Why a request does not fit the context, None when it does."""
+        reply_tokens = request.parameters["max_tokens"]
+        return too_long(request.messages, reply_tokens, self.settings, self.tokenizer, self.chars_per_token)
+
 
 def send(
     settings: LlmSettings,
@@ -65,10 +71,10 @@ def send(
 ) -> Callable[[Batches], Batches]:
     """A function for `DataFrame.mapInArrow`: REQUEST_DDL rows in, OUTCOME_DDL rows out.
 
-    A nullable column `known_text` holds a recorded reply that no longer parses: only the correction turn is
-    sent. Rows that follow each other with the same `document` are called one after the other; others overlap,
-    up to `settings.concurrency` at once whatever the Arrow batches. `teacher` overrides the settings' teacher
-    and must be picklable where Spark is used. Raises SpoolUnavailable when replies cannot be kept.
+    Nullable columns `further` and `known_text` ask for the further call after a recorded reply alone. Rows that
+    follow each other with the same `document` are called one after the other; others overlap, up to
+    `settings.concurrency` at once whatever the Arrow batches. `teacher` overrides the settings' teacher and must be
+    picklable where Spark is used. Raises SpoolUnavailable when replies cannot be kept.
     """
     sending = Sending(settings, spool, stage, run_id, tokenizer, chars_per_token, policy or RetryPolicy(), teacher)
 
@@ -82,11 +88,12 @@ def run_sending(sending: Sending, batches: Batches) -> Batches:
     """One task attempt: see `send`."""
     partition = _partition()
     known = _answered_before(sending, partition)
+    raises_limit = sending.settings.raised_max_tokens > 0
     with SpoolWriter(sending.spool, sending.stage, sending.run_id, partition) as spool:
         window = _Window(sending, spool)
         try:
             for chain in _chains(batches):
-                window.submit([_served(job, known) for job in _jobs(sending, chain)])
+                window.submit([_served(job, known, raises_limit) for job in _jobs(sending, chain)])
                 yield from window.finished(at_least=OUTCOMES_PER_BATCH)
             window.wait()
             yield from window.finished(at_least=1)
@@ -133,9 +140,9 @@ def _jobs(sending: Sending, rows: list[dict[str, Any]]) -> Iterator[Job]:
             messages=messages,
             parameters=json.loads(row["parameters"]),
             reply_schema=json_schema(task_named(row["task"]).reply),
+            document=row["document"],
         )
-        obstacle = too_long(messages, sending.settings, sending.tokenizer, sending.chars_per_token)
-        yield Job(request, row["prompt_sha"], row.get("known_text"), obstacle)
+        yield Job(request, row["prompt_sha"], row.get("further"), row.get("known_text"), sending.obstacle(request))
 
 
 Known = dict[str, list[CallRow]]
@@ -157,20 +164,22 @@ def _answered_before(sending: Sending, partition: int) -> Known:
     return known
 
 
-def _served(job: Job, known: Known) -> Job | Outcome:
+def _served(job: Job, known: Known, raises_limit: bool) -> Job | Outcome:
     """The outcome that recorded calls already settle, else the job with what is left of it."""
     calls = known.get(job.request.key)
     if not calls:
         return job
     root = best_call(call for call in calls if call["parent_key"] is None)
     corrected = best_call(call for call in calls if call["parent_key"] is not None)
-    if root is None and job.known_text is not None and corrected is not None:
-        root = {**corrected, "status": "ok", "error_kind": None, "text": job.known_text}
-    settled = settle(job.request.key, job.request.task, root, corrected)
+    if root is None and job.further is not None and corrected is not None:  # the first call lies in the ledger
+        cut_off = job.further == "longer"
+        told: Any = {"status": "lasting" if cut_off else "ok", "error_kind": ErrorKind.LENGTH if cut_off else None}
+        recalled: Any = {**corrected, **told, "text": job.known_text}
+        root = recalled
+    settled = settle(job.request.key, job.request.task, root, corrected, raises_limit)
     if settled.outcome is not None:
         return settled.outcome
-    text = settled.known_text or job.known_text
-    return Job(job.request, job.prompt_sha, text, job.too_long)
+    return job if settled.further is None else replace(job, further=settled.further, known_text=settled.known_text)
 
 
 class _Window:
@@ -180,13 +189,15 @@ class _Window:
         settings = sending.settings
         self._loop = background_loop()
         self._slots = Semaphore(settings.concurrency)
-        self._caller = Caller(
-            sending.teacher or teacher_of(settings),
-            circuit_of(sending.run_id, sending.stage),
+        manners = Manners(
+            Unlimited(),
+            circuit_of(sending.run_id, sending.stage, settings.max_error_share),
             sending.policy,
-            Origin(sending.stage, sending.run_id, settings.teacher),
-            spool.append,
+            settings.raised_max_tokens,
+            sending.obstacle,
         )
+        origin = Origin(sending.stage, sending.run_id, settings.teacher)
+        self._caller = Caller(sending.teacher or teacher_of(settings), manners, origin, spool.append)
         self._arrived: SimpleQueue[Outcome | BaseException] = SimpleQueue()
         self._ready: list[Outcome] = []
         self._chains: set[Future[None]] = set()

@@ -16,7 +16,7 @@ from udfs.llm.spool import Segment, read_segment
 
 SEGMENT_DDL = "name string, url string, partition int"
 SERVED = ("id", "key", "parent_key", "status", "error_kind", "error", "text", "teacher", "model")
-SETTLED_DDL = "status string, reason string, text string, known_text string"
+SETTLED_DDL = "status string, reason string, text string, further string, known_text string"
 
 
 def segment_rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -27,21 +27,20 @@ def segment_rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             yield pa.RecordBatch.from_pylist(calls, schema=CALL_SCHEMA)
 
 
-def settled(task: str) -> Any:
-    """UDF over (key, root call, correction turn), each a struct of SERVED or null, to SETTLED_DDL.
+def settled(task: str, raises_limit: bool) -> Any:
+    """UDF over (key, first call, further call), each a struct of SERVED or null, to SETTLED_DDL.
 
-    A null status means that there is still something to send; `known_text` then asks for the correction
-    turn alone.
+    A null status means that there is still something to send; `further` then asks for that call alone.
     """
     from pyspark.sql.functions import udf
 
-    def judge(key: str, root: Any, turn: Any) -> tuple[str | None, str | None, str | None, str | None]:
-        found = settle(key, task, _call(root), _call(turn))
+    def judge(key: str, root: Any, turn: Any) -> tuple[str | None, ...]:
+        found = settle(key, task, _call(root), _call(turn), raises_limit)
         if found.outcome is None:
-            return None, None, None, found.known_text
+            return None, None, None, found.further, found.known_text
         outcome = found.outcome
         reason = None if outcome.status == "ok" else f"llm:{outcome.error_kind}"
-        return outcome.status, reason, outcome.text, None
+        return outcome.status, reason, outcome.text, None, None
 
     # A lambda: Spark takes type hints of a plain function for an attempt at an Arrow UDF, and warns.
     return udf(lambda key, root, turn: judge(key, root, turn), SETTLED_DDL)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal, Protocol, TypedDict
+from typing import Any, Literal, NamedTuple, Protocol, TypedDict
 
 Status = Literal["ok", "lasting", "passing", "fatal"]
 
@@ -29,6 +29,7 @@ class ErrorKind(StrEnum):
     TIMEOUT = "timeout"
     CONNECTION = "connection"
     BUDGET = "budget"
+    NOT_ADMITTED = "not_admitted"
     # lasting: the same request would fail again, so its row is rejected
     CONTENT_FILTER = "content_filter"
     REFUSAL = "refusal"
@@ -42,12 +43,17 @@ class ErrorKind(StrEnum):
     AUTHENTICATION = "authentication"
     QUOTA = "quota"
     NOT_FOUND = "not_found"
+    CERTIFICATE = "certificate"
+    TOO_MANY_ERRORS = "too_many_errors"
 
 
 PASSING = frozenset(
-    {ErrorKind.RATE_LIMITED, ErrorKind.SERVER, ErrorKind.TIMEOUT, ErrorKind.CONNECTION, ErrorKind.BUDGET}
+    {ErrorKind.RATE_LIMITED, ErrorKind.SERVER, ErrorKind.TIMEOUT, ErrorKind.CONNECTION}
+    | {ErrorKind.BUDGET, ErrorKind.NOT_ADMITTED}
 )
-FATAL = frozenset({ErrorKind.AUTHENTICATION, ErrorKind.QUOTA, ErrorKind.NOT_FOUND})
+FATAL = frozenset(
+    {ErrorKind.AUTHENTICATION, ErrorKind.QUOTA, ErrorKind.NOT_FOUND, ErrorKind.CERTIFICATE, ErrorKind.TOO_MANY_ERRORS}
+)
 LASTING = frozenset(ErrorKind) - PASSING - FATAL
 
 
@@ -58,13 +64,20 @@ def status_of(kind: ErrorKind) -> Status:
     return "fatal" if kind in FATAL else "lasting"
 
 
+class Limits(NamedTuple):
+    """Requests and tokens per minute that a server says it grants; None where it does not say."""
+
+    requests: int | None = None
+    tokens: int | None = None
+
+
 @dataclass(frozen=True)
 class Request:
     """One call to make.
 
     `task` and `variables` let a teacher that is no language model answer; `messages`, `parameters` (with
     `model`, `temperature`, `max_tokens`, `json_mode`, …) and `reply_schema` are what goes over the wire and
-    what `key` is the hash of.
+    what `key` is the hash of. `document` names what the call is about: calls on one share a prefix.
     """
 
     key: str
@@ -73,6 +86,7 @@ class Request:
     messages: tuple[Message, ...]
     parameters: Mapping[str, Any]
     reply_schema: Mapping[str, Any]
+    document: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +94,8 @@ class Reply:
     """What came of a call: text with status "ok", or a kind of error with a sentence.
 
     Tokens are as the provider metered them, None where it did not; `seconds` is the wall time of the last
-    attempt; `retry_after` (seconds) is what the server asked for. A truncated reply keeps its text.
+    attempt; `retry_after` (seconds) is what the server asked for, `limits` what it grants. A truncated reply keeps
+    its text.
     """
 
     status: Status
@@ -94,6 +109,7 @@ class Reply:
     seconds: float = 0.0
     finish_reason: str | None = None
     retry_after: float | None = None
+    limits: Limits | None = None
 
 
 def failed(kind: ErrorKind, error: str, **details: Any) -> Reply:

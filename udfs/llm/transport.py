@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -18,6 +19,7 @@ import orjson
 from openai.types.chat import ChatCompletion
 
 CONNECT_SECONDS = 10.0
+BEARER_HEADER = "Authorization"
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,17 @@ class AiohttpTransport:
     through all of them each time). Nothing is retried here: one layer retries, and it is another.
     """
 
-    def __init__(self, base_url: str, timeout_s: float) -> None:
-        self._url = f"{base_url.rstrip('/')}/chat/completions"
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(CONNECT_SECONDS, timeout_s))
+    def __init__(
+        self,
+        base_url: str,
+        timeout_s: float,
+        key_header: str = BEARER_HEADER,
+        query: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._url = address(base_url, "chat/completions", query)
+        connect_s = min(CONNECT_SECONDS, timeout_s / 2)  # below the whole: a server that is not there is told apart
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=connect_s)
+        self._key_header = key_header
         self._session: aiohttp.ClientSession | None = None
         self._proxy = _proxy_for(self._url)
 
@@ -57,13 +67,15 @@ class AiohttpTransport:
         """See Transport."""
         headers = {"Content-Type": "application/json"}
         if key is not None:
-            headers["Authorization"] = f"Bearer {key}"
+            headers |= key_headers(self._key_header, key)
         try:
             # A redirect would turn the POST into a GET, so it is a fault like any other odd status.
             async with self._opened().post(
                 self._url, data=orjson.dumps(body), headers=headers, allow_redirects=False, proxy=self._proxy
             ) as response:
                 content = await response.read()
+        except aiohttp.ConnectionTimeoutError as error:  # nothing was sent yet
+            raise openai.APIConnectionError(request=self._request()) from error
         except TimeoutError as error:
             raise openai.APITimeoutError(request=self._request()) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -83,7 +95,9 @@ class AiohttpTransport:
         """The session, made on the loop that uses it; how many calls are open is decided by the sender."""
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=0)
-            self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout)
+            self._session = aiohttp.ClientSession(
+                connector=connector, timeout=self._timeout, request_class=_OnCleanConnection
+            )
         return self._session
 
     def _request(self) -> httpx.Request:
@@ -98,6 +112,31 @@ class AiohttpTransport:
         text = content[:1_000].decode("utf-8", "replace")
         response = httpx.Response(status, headers=dict(headers), request=self._request())
         return openai.APIStatusError(text, response=response, body=body)
+
+
+class _OnCleanConnection(aiohttp.ClientRequest):
+    """A request that is sent only over a connection on which nothing waits to be read.
+
+    A reply that came twice, or after its request was given up, would be taken for the reply to this one.
+    """
+
+    async def send(self, conn: Any) -> aiohttp.ClientResponse:
+        """Write the request. Raises ServerDisconnectedError on a connection that cannot be trusted."""
+        if conn.protocol is not None and conn.protocol.should_close:
+            conn.close()
+            raise aiohttp.ServerDisconnectedError("a reply that nobody asked for was waiting on the connection")
+        return await super().send(conn)
+
+
+def key_headers(name: str, key: str) -> dict[str, str]:
+    """The header that carries a key."""
+    return {name: f"Bearer {key}" if name.lower() == BEARER_HEADER.lower() else key}
+
+
+def address(base_url: str, path: str, query: Mapping[str, str]) -> str:
+    """The address of a path below a base URL, with the query that every call carries."""
+    whole = f"{base_url.rstrip('/')}/{path}"
+    return f"{whole}?{urlencode(query)}" if query else whole
 
 
 def _proxy_for(url: str) -> str | None:

@@ -49,9 +49,11 @@ def request_rows(
 
 def with_known_text(rows: pa.RecordBatch, texts: Mapping[str, str]) -> pa.RecordBatch:
     """The rows with the column that asks for a correction turn only, for the keys that have one."""
-    known = pa.array([texts.get(key) for key in rows.column("key").to_pylist()], pa.string())
-    schema = REQUEST_SCHEMA.append(pa.field("known_text", pa.string()))
-    return pa.RecordBatch.from_arrays([*rows.columns, known], schema=schema)
+    keys = rows.column("key").to_pylist()
+    known = pa.array([texts.get(key) for key in keys], pa.string())
+    further = pa.array(["correction" if key in texts else None for key in keys], pa.string())
+    schema = REQUEST_SCHEMA.append(pa.field("known_text", pa.string())).append(pa.field("further", pa.string()))
+    return pa.RecordBatch.from_arrays([*rows.columns, known, further], schema=schema)
 
 
 def in_batches(rows: pa.RecordBatch, size: int) -> Iterable[pa.RecordBatch]:

@@ -6,20 +6,26 @@ import asyncio
 import json
 import logging
 import socket
+import ssl
+import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import httpx
+import openai
 import pytest
 from openai.types.chat import ChatCompletion
 
 from tests.fake_server.client import FakeServer
 from tests.udfs.llm.support import KEY, KEY_NAME, settings_for
-from udfs.llm.faults import retry_after, scrub
+from udfs.llm.faults import limits, retry_after, scrub
 from udfs.llm.openai_teacher import OpenAITeacher, read_completion, wire_body
 from udfs.llm.parse import parse_reply
 from udfs.llm.requests import make_request
-from udfs.llm.teacher import ErrorKind, Reply, Request
-from udfs.llm.transport import AiohttpTransport, Completion
+from udfs.llm.teacher import ErrorKind, Limits, Reply, Request
+from udfs.llm.transport import AiohttpTransport, Completion, address, key_headers
 from udfs.settings import LlmSettings
 
 
@@ -100,14 +106,51 @@ def test_nobody_listening_and_no_such_host_are_connection_faults(settings: LlmSe
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    for address in (f"http://127.0.0.1:{port}/v1", "http://host.invalid/v1"):
-        reply = ask(settings.model_copy(update={"base_url": address}), "x")
+    for nobody in (f"http://127.0.0.1:{port}/v1", "http://host.invalid/v1"):
+        reply = ask(settings.model_copy(update={"base_url": nobody}), "x")
         assert (reply.error_kind, reply.status) == (ErrorKind.CONNECTION, "passing")
 
 
+def test_a_server_that_takes_no_connection_is_told_apart_from_one_that_is_slow(settings: LlmSettings) -> None:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        place = deaf.getsockname()
+        waiting = [socket.socket() for _ in range(4)]
+        for one in waiting:  # fill its queue, so that nobody else gets in
+            one.setblocking(False)
+            one.connect_ex(place)
+        changes = {"base_url": f"http://127.0.0.1:{place[1]}/v1", "timeout_s": 0.6}
+        reply = ask(settings.model_copy(update=changes), "x")
+        for one in waiting:
+            one.close()
+    assert (reply.error_kind, reply.status) == (ErrorKind.CONNECTION, "passing")
+
+
+def test_a_certificate_that_is_not_trusted_stops_at_once(settings: LlmSettings, tmp_path: Path) -> None:
+    files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")]
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    subprocess.run([*command, "-subj", "/CN=localhost", *files], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+
+    async def against_it() -> Reply:
+        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=context)
+        port = server.sockets[0].getsockname()[1]
+        teacher = OpenAITeacher(settings.model_copy(update={"base_url": f"https://localhost:{port}/v1"}))
+        reply = await teacher.complete(request_about("x", settings))
+        await teacher.aclose()
+        server.close()
+        return reply
+
+    reply = asyncio.run(against_it())
+    assert (reply.error_kind, reply.status) == (ErrorKind.CERTIFICATE, "fatal")
+    assert reply.error is not None and "not trusted" in reply.error
+
+
 def test_tls_failure_is_a_connection_fault(server: FakeServer, settings: LlmSettings) -> None:
-    address = server.base_url.replace("http://", "https://")  # the server speaks no TLS
-    reply = ask(settings.model_copy(update={"base_url": address}), "x")
+    encrypted = server.base_url.replace("http://", "https://")  # the server speaks no TLS
+    reply = ask(settings.model_copy(update={"base_url": encrypted}), "x")
     assert reply.error_kind == ErrorKind.CONNECTION
 
 
@@ -196,6 +239,58 @@ def test_wire_body_in_each_json_mode() -> None:
     assert set(body_for(seed=4)) == {
         "model", "temperature", "max_tokens", "seed", "messages", "response_format"
     }  # fmt: skip
+
+
+def test_a_document_names_the_cache_that_holds_its_prefix() -> None:
+    request = replace(request_about("x", LlmSettings(model="m")), document="doc-7")
+    assert wire_body(request, cache_key=True)["prompt_cache_key"] == "doc-7"
+    assert "prompt_cache_key" not in wire_body(request)
+
+
+def test_a_server_that_does_not_know_the_cache_key_is_not_shown_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    bodies: list[Mapping[str, Any]] = []
+
+    class Strict:
+        async def chat(self, body: Mapping[str, Any], key: str | None) -> Completion:
+            bodies.append(body)
+            if "prompt_cache_key" in body:
+                error = {"error": {"message": "prompt_cache_key: extra fields not permitted"}}
+                response = httpx.Response(400, request=httpx.Request("POST", "http://strict"))
+                raise openai.APIStatusError("bad request", response=response, body=error)
+            message = {"role": "assistant", "content": '{"label": "a"}'}
+            return Completion(ChatCompletion.construct(choices=[{"message": message, "finish_reason": "stop"}]), {})
+
+        async def aclose(self) -> None:
+            pass
+
+    settings = LlmSettings(teacher="openai", model="m", api_key_env="")
+    teacher = OpenAITeacher(settings, Strict())
+    request = replace(request_about("x", settings), document="d")
+    assert asyncio.run(teacher.complete(request)).status == asyncio.run(teacher.complete(request)).status == "ok"
+    assert ["prompt_cache_key" in body for body in bodies] == [True, False, False]
+
+
+def test_key_header_and_query_of_an_older_azure_address() -> None:
+    assert key_headers("api-key", "k") == {"api-key": "k"} and key_headers("Authorization", "k") == {
+        "Authorization": "Bearer k"
+    }
+    told = address(
+        "https://x.openai.azure.com/openai/deployments/d/", "chat/completions", {"api-version": "2024-10-21"}
+    )
+    assert told == "https://x.openai.azure.com/openai/deployments/d/chat/completions?api-version=2024-10-21"
+
+
+@pytest.mark.parametrize(
+    ("headers", "granted"),
+    [
+        ({}, None),
+        ({"x-ratelimit-limit-requests": "500", "x-ratelimit-limit-tokens": "30000"}, Limits(500, 30_000)),
+        ({"x-ratelimit-limit-requests": "500"}, Limits(500, None)),
+        ({"x-ratelimit-limit-requests": "none", "x-ratelimit-limit-tokens": "0"}, Limits(None, None)),
+    ],
+)
+def test_limits_are_read_from_headers(headers: Mapping[str, str], granted: Limits | None) -> None:
+    assert limits(headers) == granted
 
 
 def test_extra_body_wins() -> None:

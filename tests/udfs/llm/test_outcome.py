@@ -40,13 +40,34 @@ def call(status: str, text: str | None = None, kind: str | None = None, **more: 
     ],
 )
 def test_settling(root: CallRow | None, corrected: CallRow | None, expected: Any) -> None:
-    settled = settle("key", "type_label", root, corrected)
+    settled = settle("key", "type_label", root, corrected, raises_limit=False)
     if isinstance(expected, tuple):
         outcome = settled.outcome
         assert outcome is not None and outcome.key == "key"
         assert (outcome.status, outcome.error_kind, outcome.text) == expected
     else:
         assert settled.outcome is None and settled.known_text == expected
+        assert settled.further == (None if expected is None else "correction")
+
+
+@pytest.mark.parametrize(
+    ("longer", "raises_limit", "expected"),
+    [
+        (None, False, ("lasting", "length")),
+        (None, True, "longer"),
+        (call("passing", None, "timeout"), True, "longer"),
+        (call("ok", GOOD), True, ("ok", None)),
+        (call("ok", GOOD), False, ("ok", None)),  # made while the setting was another
+        (call("lasting", '{"la', "length"), True, ("lasting", "length")),
+        (call("lasting", BAD, "bad_json"), True, ("lasting", "bad_json")),
+    ],
+)
+def test_a_reply_that_was_cut_off(longer: CallRow | None, raises_limit: bool, expected: Any) -> None:
+    settled = settle("key", "type_label", call("lasting", '{"la', "length"), longer, raises_limit)
+    if settled.outcome is None:
+        assert settled.further == expected
+    else:
+        assert (settled.outcome.status, settled.outcome.error_kind) == expected
 
 
 def test_the_best_of_several_calls_does_not_depend_on_their_order() -> None:

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -43,8 +44,17 @@ END_STATES = {
     "[[fault:bad_body*1]]": ("ok", None, 2),
     "[[fault:disconnect*1]]": ("ok", None, 2),
     "[[fault:reset]]": ("passing", "connection", 3),
+    "[[fault:disconnect]]": ("passing", "connection", 3),
     "[[fault:slow]]": ("passing", "timeout", 2),
-    "[[fault:length]]": ("lasting", "length", 1),
+    "[[fault:slow*1]]": ("ok", None, 2),  # the late reply to the first try is nobody's
+    "[[fault:drip]]": ("passing", "timeout", 2),
+    "[[fault:duplicate]]": ("ok", None, 1),
+    "[[fault:length]]": ("lasting", "length", 1),  # never the same request again
+    "[[fault:content_filter_400]]": ("lasting", "content_filter", 1),
+    "[[fault:bad_request]]": ("passing", "bad_request", 1),  # of its row only once another request got through
+    "[[fault:authentication]]": ("fatal", "authentication", 1),
+    "[[fault:quota]]": ("fatal", "quota", 1),
+    "[[fault:model_not_found]]": ("fatal", "not_found", 1),
     "[[fault:content_filter]]": ("lasting", "content_filter", 1),
     "[[fault:refusal]]": ("lasting", "refusal", 1),
     "[[fault:empty_choices]]": ("lasting", "empty", 1),
@@ -62,10 +72,75 @@ def test_end_state_of_every_fault(server: FakeServer, settings: LlmSettings, tmp
     impatient = settings.model_copy(update={"timeout_s": 0.5})
     before = len(server.requests())
     run = send(impatient, str(tmp_path), "stage", f"ends-{tmp_path.name}", policy=AT_ONCE)
-    ((_, row),) = outcomes(run(iter([request_rows([f"{text} {tmp_path}"], impatient)]))).items()
+    ((_, row),) = outcomes(run(iter([request_rows([f"{text} {tmp_path.name}"], impatient)]))).items()
     expected_status, expected_kind, calls = END_STATES[text]
     assert (row["status"], row["error_kind"]) == (expected_status, expected_kind)
     assert len(server.requests()) - before == calls
+
+
+@pytest.mark.parametrize(
+    ("text", "state", "calls"),
+    [
+        ("[[fault:cut_off]]", ("ok", None), 2),
+        ("[[fault:length]]", ("lasting", "length"), 2),
+        ("[[fault:never_schema]]", ("lasting", "bad_json"), 2),
+    ],
+)
+def test_a_reply_that_was_cut_off_is_asked_for_once_with_more_room(
+    server: FakeServer, settings: LlmSettings, tmp_path: Path, text: str, state: tuple[str, str | None], calls: int
+) -> None:
+    roomy = settings.model_copy(update={"raised_max_tokens": 8_192})
+    before = len(server.requests())
+    rows = request_rows([f"{text} {tmp_path.name}"], roomy)
+    ((key, row),) = outcomes(send(roomy, str(tmp_path), "stage", tmp_path.name)(iter([rows]))).items()
+    assert (row["status"], row["error_kind"]) == state
+    sent = server.requests()[before:]
+    assert len(sent) == calls and len({entry["hash"] for entry in sent}) == calls
+    assert [call["parent_key"] for call in spooled(str(tmp_path))] == [None, key]
+    again = outcomes(send(roomy, str(tmp_path), "stage", tmp_path.name)(iter([rows])))
+    assert again[key]["status"] == state[0] and len(server.requests()) - before == calls, "served from the spool"
+
+
+def test_a_connection_with_a_reply_that_nobody_asked_for_is_not_used_again(
+    server: FakeServer, settings: LlmSettings, tmp_path: Path
+) -> None:
+    one_by_one = settings.model_copy(update={"concurrency": 1})
+    texts = ["[[fault:duplicate]] rivers", "tides and more tides", "glaciers and more glaciers"]
+    rows = request_rows(texts, one_by_one, documents=["d"] * 3)
+
+    def slowly() -> Iterator[pa.RecordBatch]:
+        for number in range(3):
+            yield rows.slice(number, 1)
+            time.sleep(0.2)  # the second copy arrives while the connection is idle
+
+    run = send(one_by_one, str(tmp_path), "stage", tmp_path.name, policy=AT_ONCE)
+    outcomes(run(slowly()))
+    told = {call["key"]: call["text"] for call in spooled(str(tmp_path))}
+    keys = rows.column("key").to_pylist()
+    assert "Tides" in str(told[keys[1]]) and "Glaciers" in str(told[keys[2]])
+
+
+def test_most_tries_failing_stops_a_stage_and_names_the_commonest_errors(tmp_path: Path) -> None:
+    rates = {"server_503": 0.3, "disconnect": 0.2, "refusal": 0.1}
+    with FakeServer(lifetime=60, faults=rates, times=9) as server:
+        settings = settings_for(server, api_key_env="", concurrency=16)
+        rows = request_rows([str(number) for number in range(1_000)], settings)
+        found = outcomes(send(settings, str(tmp_path), "stage", "breaker", policy=AT_ONCE)(iter([rows])))
+        sent = len(server.requests())
+    stopped = [row for row in found.values() if row["status"] == "fatal"]
+    assert len(found) == 1_000 and sent < 200
+    assert {row["error_kind"] for row in stopped} == {"too_many_errors"}
+    (sentence,) = {row["error"] for row in stopped}
+    assert sentence.startswith("51 of the last ") and " tries failed: " in sentence
+    assert all(kind in sentence for kind in ("× server (HTTP 503: Overloaded)", "× connection (", "× refusal ("))
+
+
+def test_a_tenth_of_the_tries_failing_stops_nothing(tmp_path: Path) -> None:
+    with FakeServer(lifetime=60, faults={"server_503": 0.1, "refusal": 0.1}) as server:
+        settings = settings_for(server, api_key_env="", concurrency=16)
+        rows = request_rows([str(number) for number in range(400)], settings)
+        found = outcomes(send(settings, str(tmp_path), "stage", "tenth", policy=AT_ONCE)(iter([rows])))
+    assert {row["status"] for row in found.values()} == {"ok", "lasting"}
 
 
 def test_key_is_in_no_spool_outcome_or_request(
