@@ -148,6 +148,7 @@ class LlmSettings(Section):
     concurrency: Positive = 32  # calls in flight per Spark task, at most
     requests_per_minute: Count = 0  # of the whole run; 0: what the server's headers tell
     tokens_per_minute: Count = 0
+    coordinator_port: Count = 0  # where the driver keeps the limits of all tasks; 0 is any free port
     rate_window_s: Annotated[float, Field(gt=0)] = 60.0  # the minute of the two limits
     timeout_s: Annotated[float, Field(gt=0)] = 300.0
     max_error_share: Share = 0.5  # so many of a stage's last hundred tries failed: it stops; 1 never stops

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from jobs.runtime.ledger import Cost
 from jobs.runtime.stage import Stage
-from jobs.runtime.summary import StageTally, reason_code
+from jobs.runtime.summary import StageTally, added, reason_code
 
 DEFER = "defer:"  # a row with this reason waits instead of being written
 
@@ -71,3 +71,7 @@ def add_cost(tally: StageTally, cost: Cost) -> None:
     tally.calls += cost.calls
     tally.tokens_in += cost.tokens_in
     tally.tokens_out += cost.tokens_out
+    tally.tokens_cached += cost.tokens_cached
+    tally.served += cost.served
+    for name in ("money", "saved_ledger", "saved_cache"):
+        setattr(tally, name, added(getattr(tally, name), getattr(cost, name)))

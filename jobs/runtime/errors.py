@@ -66,5 +66,11 @@ class ServiceRefused(LongloomError):
     exit_status = 6
 
 
+class BudgetReached(LongloomError):
+    """The run's budget is used up: nothing more was sent, what was answered is kept, and the run can be resumed."""
+
+    exit_status = 3
+
+
 class SchemaMismatch(LongloomError):
     """A stage's frame does not have the columns of its table: a bug, all differences listed."""

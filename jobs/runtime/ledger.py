@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import posixpath
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from graphs.checkpoints import settled as settled_frame
-from jobs.runtime.errors import ServiceRefused
+from jobs.runtime.errors import BudgetReached, ServiceRefused
 from jobs.runtime.tables import Tables
+from udfs.llm.budget import Budget
 from udfs.llm.calls import CALL_DDL
+from udfs.llm.coordinator import Coordinator
 from udfs.llm.outcome import OUTCOME_DDL
+from udfs.llm.prices import Price, price_of
 from udfs.llm.requests import REQUEST_DDL, build_requests
 from udfs.llm.sender import send
-from udfs.llm.settled import SEGMENT_DDL, SERVED, segment_rows, settled
+from udfs.llm.settled import SEGMENT_DDL, SERVED, TOKENS, segment_rows, settled
 from udfs.llm.spool import list_segments, remove_segments
 from udfs.llm.teacher import ErrorKind
 from udfs.settings import LlmSettings, TokenizerSettings
@@ -30,11 +33,16 @@ from udfs.settings import LlmSettings, TokenizerSettings
 
 @dataclass
 class Cost:
-    """What the calls of one `fulfil` came to."""
+    """What the calls of one `fulfil` came to, and what was served instead. Money is USD, None without a price."""
 
     calls: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
+    tokens_cached: int = 0
+    money: float | None = None
+    served: int = 0  # requests answered from the ledger
+    saved_ledger: float | None = None  # what they had cost
+    saved_cache: float | None = None  # what the provider's prefix cache took off
 
 
 @dataclass
@@ -67,7 +75,12 @@ class Ledger:
     """`llm_calls` and the spool of one root."""
 
     def __init__(
-        self, tables: Tables, settings: LlmSettings, tokenizer: TokenizerSettings, serving: Serving = OPEN
+        self,
+        tables: Tables,
+        settings: LlmSettings,
+        tokenizer: TokenizerSettings,
+        serving: Serving = OPEN,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._serving = serving
         if serving.tables is not None:
@@ -77,6 +90,14 @@ class Ledger:
         self._tokenizer = tokenizer
         self._spool = posixpath.join(tables.state, "_spool")
         self._one_at_a_time = threading.Lock()  # folding drops the segments of every stage
+        self._say = say
+        self._coordinator: Coordinator | None = None
+
+    def close(self) -> None:
+        """End what keeps the limits of the calls; may be called twice."""
+        if self._coordinator is not None:
+            self._coordinator.close()
+            self._coordinator = None
 
     def fold(self) -> Cost:
         """Append spooled calls to `llm_calls`, then drop their segments; what they cost.
@@ -103,17 +124,18 @@ class Ledger:
             )
         )
         fresh = settled_frame(self._tables.conform(rows, "llm_calls", {}))
-        added = fresh.agg(F.count("*"), F.sum("tokens_in"), F.sum("tokens_out")).collect()[0]
+        tokens = (F.sum("tokens_in"), F.sum("tokens_out"), F.sum("tokens_cached"))
+        added = fresh.agg(F.count("*"), *tokens).collect()[0]
         if added[0]:
             self._tables.append(fresh, "llm_calls", {"stage": "llm_calls"})
         remove_segments(segments)
-        return Cost(added[0], added[1] or 0, added[2] or 0)
+        return Cost(*(number or 0 for number in added))
 
     def fulfil(self, stage: str, task: str, inputs: DataFrame) -> Fulfilled:
         """Serve `inputs` (input_id, document, variables) from the ledger, sending only what it lacks.
 
-        Stages that run beside each other take turns. Raises ServiceRefused when the service refuses us; what was
-        answered until then is kept.
+        Stages that run beside each other take turns. Raises ServiceRefused when the service refuses us, BudgetReached
+        when the budget is used up; what was answered until then is kept.
         """
         with self._one_at_a_time:
             return self._fulfil(stage, task, inputs)
@@ -126,10 +148,11 @@ class Ledger:
         requests = columns.mapInArrow(building, REQUEST_DDL)
         known = settled_frame(self._settled(requests, task, llm, session))
         pending = known.where(F.col("status").isNull())
+        served, to_send, saved = _already_known(known)
         cost, waiting = Cost(), None
-        if not pending.isEmpty():
+        if to_send:
             if not self._serving.sealed:
-                cost = self._send(stage, llm, pending)
+                cost = self._send(stage, llm, pending, to_send)
             sent = known.select(*[name for name in requests.columns if name != "messages"])
             known = settled_frame(self._settled(sent, task, llm, session))
             if not known.where(F.col("status").isNull()).isEmpty():
@@ -137,8 +160,10 @@ class Ledger:
         if self._serving.show is not None:
             told = known.select("key", "status", "reason", "text", "model")
             self._serving.show(stage, requests.select("key", "messages").join(told, "key"))
-        replies = known.where(F.col("status").isNotNull()).drop("messages", "further", "known_text", "document")
-        return Fulfilled(replies, waiting, cost)
+        replies = known.where(F.col("status").isNotNull()).drop(
+            "messages", "further", "known_text", "document", *TOKENS
+        )
+        return Fulfilled(replies, waiting, priced(cost, served, saved, price_of(llm)))
 
     def forget_failures(self, stage: str) -> None:
         """Drop lasting failures of a stage, so that its calls are made again."""
@@ -155,26 +180,52 @@ class Ledger:
             F.coalesce("turn.teacher", "root.teacher").alias("teacher"),
             F.coalesce("turn.model", "root.model").alias("model"),
             F.col("root.id").alias("call_id"),
+            *[_both(name).alias(name) for name in TOKENS],
         )
 
-    def _send(self, stage: str, llm: LlmSettings, pending: DataFrame) -> Cost:
+    def _send(self, stage: str, llm: LlmSettings, pending: DataFrame, calls: int) -> Cost:
         """Send each missing request once; calls on one document run back to back in one task."""
         session = pending.sparkSession
-        distinct = pending.dropDuplicates(["key"]).drop("status", "reason", "text", "teacher", "model", "call_id")
+        distinct = pending.dropDuplicates(["key"]).drop(
+            "status", "reason", "text", "teacher", "model", "call_id", *TOKENS
+        )
         parts = session.sparkContext.defaultParallelism
         spread = distinct.repartition(parts, F.coalesce("document", "key")).sortWithinPartitions("document", "key")
-        act: Any = send(llm, self._spool, stage, self._tables.run_id, tokenizer=self._tokenizer)
+        coordinator = self._coordinate(llm)
+        if coordinator is not None:
+            coordinator.expect(stage, calls)
+        where = None if coordinator is None else coordinator.address
+        act: Any = send(llm, self._spool, stage, self._tables.run_id, tokenizer=self._tokenizer, coordinator=where)
         cost = Cost()
         try:
             ended = (
                 spread.mapInArrow(act, OUTCOME_DDL).groupBy("status", "error_kind").agg(F.first("error").alias("error"))
             )
-            fatal = [row for row in ended.collect() if row["status"] == "fatal"]
+            ends = ended.collect()
+            fatal = [row for row in ends if row["status"] == "fatal"]
         finally:
             cost = self.fold()
         if fatal:
             raise ServiceRefused(refusal(stage, llm, fatal[0]["error_kind"], fatal[0]["error"]))
+        for row in ends:
+            if row["error_kind"] == ErrorKind.BUDGET:
+                raise BudgetReached(
+                    f"stage {stage}: {row['error']}. Nothing more was sent and all that was answered is kept; run "
+                    "again to go on with a budget of the same size, or a larger one."
+                )
         return cost
+
+    def _coordinate(self, llm: LlmSettings) -> Coordinator | None:
+        """The coordinator of this run's calls, started with the first of them; the offline teacher needs none."""
+        if llm.teacher == "offline":
+            return None
+        if self._coordinator is None:
+            context = self._tables.spark.sparkContext
+            host = context.getConf().get("spark.driver.host", "127.0.0.1")
+            budget = Budget(self._settings.budget_calls, self._settings.budget_usd)
+            port = self._settings.coordinator_port
+            self._coordinator = Coordinator(str(host), port, budget, self._settings.of, self._say)
+        return self._coordinator
 
     def _waiting(self, known: DataFrame, stage: str, session: SparkSession) -> DataFrame:
         """Inputs without a served reply, with the passing error their call ended in."""
@@ -196,6 +247,7 @@ def refusal(stage: str, llm: LlmSettings, kind: str, error: str) -> str:
         ErrorKind.QUOTA: "check your quota and your bill",
         ErrorKind.NOT_FOUND: f"check llm.base_url and llm.model ({llm.model})",
         ErrorKind.CERTIFICATE: "check llm.base_url, or name your authority's certificates in SSL_CERT_FILE",
+        ErrorKind.NOT_ADMITTED: "let executors reach the driver (spark.driver.host) at llm.coordinator_port",
         ErrorKind.TOO_MANY_ERRORS: "mend what the errors name, or raise llm.max_error_share",
     }
     mend = mends.get(ErrorKind(kind), "check the llm settings against what this server takes")
@@ -203,6 +255,30 @@ def refusal(stage: str, llm: LlmSettings, kind: str, error: str) -> str:
         f"the service at {llm.base_url} stopped stage {stage} ({kind}): {error}. No further call was sent and nothing "
         f"that was answered is lost; {mend}, then run again."
     )
+
+
+def _already_known(known: DataFrame) -> tuple[int, int, list[int]]:
+    """Requests that the ledger answers, requests that it does not, and the tokens of the answered: in, out, cached."""
+    status = F.col("status")
+    answered = F.when(status.isNotNull(), F.struct("key", *TOKENS))
+    sums = [F.sum(F.when(status.isNotNull(), F.col(name))) for name in TOKENS]
+    told = known.agg(F.count(answered), F.count_if(status.isNull()), *sums).collect()[0]
+    return told[0], told[1], [number or 0 for number in told[2:]]
+
+
+def priced(cost: Cost, served: int, saved: Sequence[int], price: Price | None) -> Cost:
+    """The cost with its money, and what the ledger and the prefix cache saved."""
+    cost.served = served
+    if price is not None:
+        cost.money = price.cost(cost.tokens_in, cost.tokens_out, cost.tokens_cached)
+        cost.saved_cache = price.cost(cost.tokens_in, cost.tokens_out) - cost.money
+        cost.saved_ledger = price.cost(*saved)
+    return cost
+
+
+def _both(name: str) -> Column:
+    """A count of the first call and of the further one together."""
+    return F.coalesce(f"root.{name}", F.lit(0)) + F.coalesce(f"turn.{name}", F.lit(0))
 
 
 def _served(calls: DataFrame) -> DataFrame:

@@ -16,11 +16,10 @@ from jobs.runtime.stage import Stage
 from udfs.llm.requests import prompt_sha
 
 NOT_IN_RECIPE: Mapping[str, frozenset[str]] = {
-    "llm": frozenset(
-        {"base_url", "query", "api_key_env", "key_header", "raised_max_tokens", "context_tokens", "cache_key"}
-        | {"concurrency", "requests_per_minute", "tokens_per_minute", "rate_window_s", "timeout_s", "max_error_share"}
-        | {"budget_calls", "budget_usd", "price_input", "price_output", "price_cached", "stages"}
-    ),
+    "llm": frozenset({"base_url", "query", "api_key_env", "key_header", "cache_key", "coordinator_port", "stages"})
+    | {"raised_max_tokens", "context_tokens", "concurrency", "timeout_s", "max_error_share"}
+    | {"requests_per_minute", "tokens_per_minute", "rate_window_s"}
+    | {"budget_calls", "budget_usd", "price_input", "price_output", "price_cached"},
     "tokenizer": frozenset({"engine", "parity_documents"}),  # every engine gives the reference's counts
     "embedder": frozenset({"batch_tokens", "device"}),
     "walks": frozenset({"max_candidates_per_target"}),

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 
 from graphs.settings import CanonicalSettings, WalkSettings
 from jobs.runtime.errors import SettingsFault
+from udfs.llm.prices import price_of
 from udfs.settings import (
     ClassifierSettings,
     Count,
@@ -248,6 +249,13 @@ def _cross_faults(settings: Settings) -> list[str]:
         )
     if settings.selection.min_score is not None and settings.selection.by == "order":
         faults.append("selection.min_score: there are no scores with selection.by: order; set it to influence")
+    if settings.llm.budget_usd:
+        for llm in (settings.llm, *map(settings.llm.of, settings.llm.stages)):
+            if price_of(llm) is None:
+                faults.append(
+                    f"llm.budget_usd: the price of {llm.model} is not known; give llm.price_input and llm.price_output "
+                    "(USD per million tokens), or a limit by llm.budget_calls"
+                )
     if settings.minhash.permutations % settings.minhash.bands:
         faults.append("minhash.bands: must divide minhash.permutations")
     return faults

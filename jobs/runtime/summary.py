@@ -12,6 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+COUNTS = (
+    "rows_in", "kept", "rejected", "deferred", "out", "calls", "tokens_in", "tokens_out", "tokens_cached", "served"
+)  # fmt: skip
+MONEY = ("money", "saved_ledger", "saved_cache")
+
 
 @dataclass
 class StageTally:
@@ -27,14 +32,20 @@ class StageTally:
     calls: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
-    money: float | None = None  # unknown without a price, never 0 by default
+    tokens_cached: int = 0
+    served: int = 0  # requests answered from the ledger
+    money: float | None = None  # USD; unknown without a price, never 0 by default
+    saved_ledger: float | None = None
+    saved_cache: float | None = None
     seconds: float = 0.0
     state: str = "done"
 
     def add(self, other: StageTally) -> None:
         """Add another execution of the same stage (rounds, deferred passes)."""
-        for name in ("rows_in", "kept", "rejected", "deferred", "out", "calls", "tokens_in", "tokens_out"):
+        for name in COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in MONEY:
+            setattr(self, name, added(getattr(self, name), getattr(other, name)))
         self.seconds += other.seconds
         self.reasons.update(other.reasons)
         if other.state == "done":
@@ -60,7 +71,9 @@ class StageTally:
             "calls": self.calls,
             "tokens_in": self.tokens_in,
             "tokens_out": self.tokens_out,
-            "money": self.money,
+            "tokens_cached": self.tokens_cached,
+            "served": self.served,
+            **{name: None if (sum_ := getattr(self, name)) is None else round(sum_, 6) for name in MONEY},
             "seconds": round(self.seconds, 2),
             "state": self.state,
         }
@@ -115,6 +128,23 @@ class Summary:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
+    def _money_lines(self) -> Iterable[str]:
+        """What the calls came to, where any were made or served."""
+        tallies = [tally for tally in self.stages.values() if tally.calls or tally.served]
+        calls, served = sum(tally.calls for tally in tallies), sum(tally.served for tally in tallies)
+        names = ("tokens_in", "tokens_cached", "tokens_out")
+        tokens = [sum(getattr(tally, name) for tally in tallies) for name in names]
+        if calls or served:
+            yield (
+                f"calls: {calls:,} made, {served:,} served from the ledger; tokens: {tokens[0]:,} in "
+                f"({tokens[1]:,} of them cached), {tokens[2]:,} out"
+            )
+        spent, ledger, cache = (
+            sum(amount for tally in tallies if (amount := getattr(tally, name)) is not None) for name in MONEY
+        )
+        if spent or ledger or cache:
+            yield f"money: {spent:.2f} USD spent; saved {ledger:.2f} by the ledger, {cache:.2f} by prefix caches"
+
     def lines(self) -> Iterable[str]:
         """The closing table."""
         heads = ("stage", "in", "kept", "rejected", "deferred", "out", "calls", "seconds")
@@ -128,6 +158,7 @@ class Summary:
                 + "".join(f"{number:>10,}" for number in numbers)
                 + f"{tally.seconds:>10.1f}  {told or state}"
             )
+        yield from self._money_lines()
         for setting, counts in self.targets.items():
             yield f"target {setting}: asked {counts['asked']}, accepted {counts['accepted']}"
         yield from self._scorer_lines()
@@ -145,6 +176,11 @@ class Summary:
             own, length = pairs[frozenset((term, "score"))], pairs.get(frozenset((term, "length")))
             with_length = f"{length['rank_correlation']:>10.2f}" if length else f"{'':>10}"
             yield f"  {term:<12}{own['rank_correlation']:>10.2f}{with_length}{own['top_overlap']:>10.0%}"
+
+
+def added(one: float | None, other: float | None) -> float | None:
+    """The sum of two amounts, each None where it is not known or there is none."""
+    return other if one is None else one + (other or 0.0)
 
 
 def reason_code(reason: str) -> str:

@@ -113,7 +113,7 @@ class Synthesis:
             tables.run_id = summary.run_id = lineage.run_id
             if lineage.warning:
                 summary.warn(lineage.warning)
-            ledger = Ledger(tables, self._settings.llm, self._settings.tokenizer, self._serving)
+            ledger = Ledger(tables, self._settings.llm, self._settings.tokenizer, self._serving, say)
             runner = Runner(self._spark, self._settings, tables, ledger, history, summary, say)
             status = 1
             try:
@@ -137,6 +137,7 @@ class Synthesis:
                 status, summary.status = known.exit_status, f"stopped: {known}"
                 print(f"longloom: {known}", file=sys.stderr)
             finally:
+                ledger.close()
                 summary.seconds = time.monotonic() - started
                 summary.sort(self._names())
                 end(history, summary.status)

@@ -107,7 +107,8 @@ class FakeOpenAI:
         if fault is not None:
             is_correction = any(message["role"] == "assistant" for message in body["messages"])
             completion = faults.spoil(fault, completion, is_correction, body.get("max_tokens", 0))
-        response = web.json_response(completion, headers={"x-request-id": entry["hash"][:16]})
+        headers = {f"x-ratelimit-limit-{kind}": str(limit) for kind, limit in options["grants"].items()}
+        response = web.json_response(completion, headers={"x-request-id": entry["hash"][:16], **headers})
         await response.prepare(request)
         await response.write_eof()
         entry["answered"] = True
@@ -175,6 +176,7 @@ def main() -> None:
         "slow_share": 0.0,  # of requests that take ten times as long
         "slow": 5.0,  # seconds of the fault "slow"
         "retry_after": 0.05,
+        "grants": {},  # requests and tokens a minute, told in headers
     }
     asyncio.run(serve({**options, **given.options}, given.lifetime))
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from udfs.llm.admission import Unlimited
+from udfs.llm.admission import Admission, Unlimited
 from udfs.llm.caller import Caller, Job, Manners, Origin
 from udfs.llm.calls import CallRow
 from udfs.llm.circuit import circuit_of
@@ -27,10 +27,12 @@ from udfs.llm.loop import background_loop
 from udfs.llm.outcome import OUTCOME_SCHEMA, Outcome, best_call, settle
 from udfs.llm.retry import RetryPolicy
 from udfs.llm.schemas import json_schema
+from udfs.llm.shared_admission import SharedAdmission
 from udfs.llm.spool import SpoolWriter, list_segments, read_segment
 from udfs.llm.tasks import task_named
 from udfs.llm.teacher import ErrorKind, Message, Request, Teacher
 from udfs.llm.teachers import teacher_of
+from udfs.llm.wire import Address
 from udfs.settings import LlmSettings, TokenizerSettings
 
 Batches = Iterator[pa.RecordBatch]
@@ -51,6 +53,7 @@ class Sending:
     chars_per_token: float
     policy: RetryPolicy
     teacher: Teacher | None
+    coordinator: Address | None
 
     def obstacle(self, request: Request) -> str | None:
         """Why a request does not fit the context, None when it does."""
@@ -68,15 +71,18 @@ def send(
     chars_per_token: float = MOST_CHARS_PER_TOKEN,
     policy: RetryPolicy | None = None,
     teacher: Teacher | None = None,
+    coordinator: Address | None = None,
 ) -> Callable[[Batches], Batches]:
     """A function for `DataFrame.mapInArrow`: REQUEST_DDL rows in, OUTCOME_DDL rows out.
 
     Nullable columns `further` and `known_text` ask for the further call after a recorded reply alone. Rows that
     follow each other with the same `document` are called one after the other; others overlap, up to
     `settings.concurrency` at once whatever the Arrow batches. `teacher` overrides the settings' teacher and must be
-    picklable where Spark is used. Raises SpoolUnavailable when replies cannot be kept.
+    picklable where Spark is used. `coordinator` keeps the limits of all tasks; without one there are
+    none. Raises SpoolUnavailable when replies cannot be kept.
     """
-    sending = Sending(settings, spool, stage, run_id, tokenizer, chars_per_token, policy or RetryPolicy(), teacher)
+    policy = policy or RetryPolicy()
+    sending = Sending(settings, spool, stage, run_id, tokenizer, chars_per_token, policy, teacher, coordinator)
 
     def run(batches: Batches) -> Batches:
         return run_sending(sending, batches)
@@ -98,7 +104,7 @@ def run_sending(sending: Sending, batches: Batches) -> Batches:
             window.wait()
             yield from window.finished(at_least=1)
         finally:
-            window.cancel()  # only a closed or failed task has calls left here
+            window.close()  # only a closed or failed task has calls left here
 
 
 def _partition() -> int:
@@ -189,8 +195,11 @@ class _Window:
         settings = sending.settings
         self._loop = background_loop()
         self._slots = Semaphore(settings.concurrency)
+        self._admission: Admission = Unlimited()
+        if sending.coordinator is not None:
+            self._admission = SharedAdmission(sending.coordinator, sending.stage, settings.concurrency)
         manners = Manners(
-            Unlimited(),
+            self._admission,
             circuit_of(sending.run_id, sending.stage, settings.max_error_share),
             sending.policy,
             settings.raised_max_tokens,
@@ -254,7 +263,8 @@ class _Window:
         for chain in list(self._chains):
             chain.exception()
 
-    def cancel(self) -> None:
-        """Give up what is still in flight."""
+    def close(self) -> None:
+        """Give up what is still in flight, and the leave to send."""
         for chain in list(self._chains):
             chain.cancel()
+        self._loop.call_soon_threadsafe(self._admission.close)

@@ -15,7 +15,8 @@ from udfs.llm.outcome import settle
 from udfs.llm.spool import Segment, read_segment
 
 SEGMENT_DDL = "name string, url string, partition int"
-SERVED = ("id", "key", "parent_key", "status", "error_kind", "error", "text", "teacher", "model")
+TOKENS = ("tokens_in", "tokens_out", "tokens_cached")
+SERVED = ("id", "key", "parent_key", "status", "error_kind", "error", "text", "teacher", "model", *TOKENS)
 SETTLED_DDL = "status string, reason string, text string, further string, known_text string"
 
 
