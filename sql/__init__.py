@@ -57,7 +57,7 @@ def run(name: str, args: Mapping[str, Any] | None = None, **frames: DataFrame) -
     """
     session = next(iter(frames.values())).sparkSession
     named: dict[str, Any] = dict(frames)
-    return session.sql(_bound(query(name), args or {}), **named)
+    return session.sql(bound(query(name), args or {}), **named)
 
 
 @cache
@@ -92,6 +92,18 @@ def failed_checks(table: str, rows: DataFrame) -> list[tuple[Check, int]]:
     return [(found[row["check"]], row["n"]) for row in counted if row["n"]]
 
 
+def bound(text: str, args: Mapping[str, Any]) -> str:
+    """`text` with literals in place of `:name`. Spark's own binding fails inside a CTE that is used twice (4.1.4)."""
+
+    def literal(match: re.Match[str]) -> str:
+        value = args[match[1]]
+        if isinstance(value, str):
+            return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+        return str(value).lower() if isinstance(value, bool) else repr(value)
+
+    return re.sub(r"(?<![:\w]):([a-z_]+)\b", literal, text)
+
+
 def row_id(table: str, *parts: Column | str) -> Column:
     """sha256 of the table's name and `parts` (names of columns, or columns; arrays are joined)."""
     texts = [F.col(part) if isinstance(part, str) else part for part in parts]
@@ -109,18 +121,6 @@ def tables() -> Sequence[str]:
     """Names of all tables that have a `columns.sql`, sorted."""
     folders = (entry for entry in resources.files("sql").iterdir() if entry.is_dir())
     return sorted(folder.name for folder in folders if folder.joinpath("columns.sql").is_file())
-
-
-def _bound(text: str, args: Mapping[str, Any]) -> str:
-    """Write values in place of `:name`. Spark's own binding fails inside a CTE that is used twice (4.1.4)."""
-
-    def literal(match: re.Match[str]) -> str:
-        value = args[match[1]]
-        if isinstance(value, str):
-            return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-        return str(value).lower() if isinstance(value, bool) else repr(value)
-
-    return re.sub(r"(?<![:\w]):([a-z_]+)\b", literal, text)
 
 
 def _read(table: str, name: str) -> str:

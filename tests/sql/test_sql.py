@@ -37,9 +37,9 @@ def test_checks_find_what_they_are_for(spark: SparkSession) -> None:
 
 def test_values_are_quoted() -> None:
     assert (
-        sql._bound("x = :name AND y::int = :n", {"name": "it's \\ :n", "n": 3}) == "x = 'it\\'s \\\\ :n' AND y::int = 3"
+        sql.bound("x = :name AND y::int = :n", {"name": "it's \\ :n", "n": 3}) == "x = 'it\\'s \\\\ :n' AND y::int = 3"
     )
-    assert sql._bound("WHERE :near", {"near": False}) == "WHERE false"
+    assert sql.bound("WHERE :near", {"near": False}) == "WHERE false"
 
 
 @pytest.mark.spark

@@ -1,0 +1,171 @@
+"""Answers questions about a root: gives the names that queries use their tables, runs them, and tells what is missing.
+
+What is asked stands in `sql/analysis`; this knows storage and sessions and no figure by name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from pyspark.errors import AnalysisException, ParseException
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+import sql
+from jobs.runtime.errors import SettingsFault
+from jobs.runtime.layout import require_layout
+from jobs.runtime.tables import Tables
+from sql.questions import Question, questions, relations, value
+
+SIDES = ("before", "after")  # of a comparison: a table `samples` is read as samples_before and samples_after
+NEVER_MISSED = frozenset({"deferrals", "tombstones", "stage_runs"})  # a root without them lacks nothing
+LONGEST = 60  # characters of a printed value
+
+
+class Analyst:
+    """Runs queries over the tables of one root, each under its bare name in the session of `tables`."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._opened: set[str] = set()
+        self.unwritten: list[str] = []  # tables that queries read and the root does not have yet
+
+    def ask(self, name: str, values: Mapping[str, Any] | None = None) -> DataFrame:
+        """The answer to a question of `sql/analysis`.
+
+        Raises SettingsFault for an unknown name or parameter, and where the root lacks what the query reads.
+        """
+        question = find(name)
+        values = dict(values or {})
+        sides = {side: str(values.pop(side)) for side in SIDES if side in values}
+        try:
+            text = question.bound(values)
+        except KeyError as error:
+            known = [*question.parameters, *(SIDES if _compared(question.reads) else ())]
+            offered = f"it takes {', '.join(known)}" if known else "it takes none"
+            raise SettingsFault([f"{name} has no parameter {error.args[0]!r}; {offered}"]) from None
+        self._open(question.reads, sides, name)
+        return self._run(text, name)
+
+    def sql(self, text: str) -> DataFrame:
+        """The answer to a query of the caller's own. Raises SettingsFault for what Spark does not take."""
+        self._open(relations(text), {}, "--sql")
+        return self._run(text, "--sql")
+
+    def _open(self, names: Sequence[str], sides: Mapping[str, str], asked: str) -> None:
+        """Make a temporary view of every name that means a table of the root or the answer to another question."""
+        stored = sql.tables()
+        for name in names:
+            table, _, side = name.rpartition("_")
+            if name in self._opened:
+                continue
+            if name in questions():
+                self.ask(name).createOrReplaceTempView(name)
+            elif name in stored:
+                if not self._tables.exists(name) and name not in NEVER_MISSED:
+                    self.unwritten.append(name)
+                self._tables.read(name).createOrReplaceTempView(name)
+            elif side in SIDES and table in stored:
+                self._side(table, side, sides, asked).createOrReplaceTempView(name)
+                continue  # another question may compare other versions
+            self._opened.add(name)
+
+    def _side(self, table: str, side: str, sides: Mapping[str, str], asked: str) -> DataFrame:
+        """A table at a Delta version, or the rows of it that one run wrote."""
+        newest = self._tables.version(table)
+        if side not in sides:
+            raise SettingsFault(
+                [
+                    f"{asked} compares two states of {table}: give --set before=… --set after=…, each a version "
+                    f"(0 to {newest}) or the id of a run (its first characters are enough)"
+                ]
+            )
+        state = sides[side]
+        if len(state) < 8 and state.isdigit():
+            if int(state) > newest:
+                raise SettingsFault([f"{side}={state}: {table} has versions 0 to {newest}"])
+            return self._tables.read(table, version=int(state))
+        return self._tables.read(table).where(F.col("run_id").startswith(state))
+
+    def _run(self, text: str, asked: str) -> DataFrame:
+        try:
+            return self._tables.spark.sql(text)
+        except (ParseException, AnalysisException) as error:
+            raise SettingsFault([f"{asked}: {_told(error)}"]) from None
+
+
+def find(name: str) -> Question:
+    """The question of this name. Raises SettingsFault that names all of them."""
+    if name not in questions():
+        raise SettingsFault([f"no question is named {name!r}; known: {', '.join(questions())}"])
+    return questions()[name]
+
+
+def listed() -> Iterator[str]:
+    """What can be asked, a line a question."""
+    width = max(map(len, questions()))
+    for question in questions().values():
+        yield f"{question.name:<{width}}  {question.question}"
+
+
+def parameters(given: Sequence[str]) -> dict[str, Any]:
+    """`key=value` texts as a question's parameters. Raises SettingsFault for a text of another form."""
+    pairs = [text.partition("=") for text in given]
+    wrong = [f"--set {key}: write it as key=value" for key, equals, _ in pairs if not equals]
+    if wrong:
+        raise SettingsFault(wrong)
+    return {key.strip(): value(text) for key, _, text in pairs}
+
+
+def open_root(tables: Tables) -> Analyst:
+    """An analyst for a root that exists. Raises SettingsFault and LayoutRefused."""
+    if not tables.exists("source_files"):
+        raise SettingsFault([f"{tables.state}: no tables here; check --root, or run jobs/synthesize.py first"])
+    require_layout(tables)
+    return Analyst(tables)
+
+
+def printed(answer: pd.DataFrame) -> str:
+    """An answer as aligned text: numbers to four figures, long values cut."""
+    if answer.empty:
+        return "(no rows)"
+    shown = answer.map(_cell)
+    right = [column for column in answer if pd.api.types.is_numeric_dtype(answer[column])]
+    widths = {column: max(len(str(column)), *map(len, shown[column])) for column in shown}
+    lines = [[str(column) for column in shown], *shown.to_numpy().tolist()]
+    return "\n".join(
+        "  ".join(
+            text.rjust(widths[column]) if column in right else text.ljust(widths[column])
+            for text, column in zip(line, shown, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _compared(names: Sequence[str]) -> bool:
+    return any(name.rpartition("_")[2] in SIDES for name in names)
+
+
+def _cell(value: Any) -> str:
+    if value is None or value != value:  # null, or not a number
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    text = " ".join(f"{value:,}".split()) if isinstance(value, int) else " ".join(str(value).split())
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def _told(error: Exception) -> str:
+    """What Spark says, without its plan: the sentence up to the position or the first empty line."""
+    text = str(error).partition("\n\n")[0]
+    text = re.split(r"; line \d+ pos \d+|;\n|\n== SQL|SQLSTATE:", text)[0]
+    what = " ".join(text.split()).rstrip(" .;")
+    if "UNRESOLVED_COLUMN" in what or "FIELD_NOT_FOUND" in what:
+        return f"{what}. If no run of this longloom has written that table yet, run jobs/synthesize.py on the root once"
+    if "TABLE_OR_VIEW_NOT_FOUND" in what:
+        what = what.partition(". ")[0]
+        return f"{what}. Tables stand after FROM or JOIN by their bare names: {', '.join(sql.tables())}"
+    return what

@@ -1,0 +1,35 @@
+-- How many rows reached each table, how many were kept, and why were the others not?
+-- A reason that names a row (near_duplicate:…) counts without it. A row that waits is tried again by the next run.
+WITH fates AS (
+  SELECT 1 AS step, 'conversations' AS stage, reject_reason FROM conversations
+  UNION ALL SELECT 2, 'long_conversations', reject_reason FROM long_conversations
+  UNION ALL SELECT 3, 'meta_records', reject_reason FROM meta_records
+  UNION ALL SELECT 4, 'conversation_types', reject_reason FROM conversation_types
+  UNION ALL SELECT 5, 'documents', reject_reason FROM documents
+  UNION ALL SELECT 6, 'long_documents', reject_reason FROM long_documents
+  UNION ALL SELECT 7, 'typed_documents', reject_reason FROM typed_documents
+  UNION ALL SELECT 8, 'walks', reject_reason FROM walks
+  UNION ALL SELECT 9, 'instructions', reject_reason FROM instructions
+  UNION ALL SELECT 10, 'pairings', reject_reason FROM pairings
+  UNION ALL SELECT 11, 'samples', reject_reason FROM samples
+  UNION ALL SELECT 12, 'training_set', reject_reason FROM training_set
+),
+steps AS (SELECT DISTINCT step, stage FROM fates),
+epochs AS (SELECT stage, max(epoch) AS epoch FROM stage_runs GROUP BY stage),
+waiting AS (
+  SELECT d.stage, d.input_id, max_by(d.reason, d.pass) AS reason
+  FROM deferrals d JOIN epochs e ON e.stage = d.stage AND e.epoch = d.epoch
+  GROUP BY d.stage, d.input_id
+),
+counted AS (
+  SELECT step, stage, if(reject_reason IS NULL, 'kept', 'rejected') AS outcome,
+         regexp_replace(reject_reason, ':[0-9a-f]{32,}$', '') AS reason, count(*) AS n_rows
+  FROM fates GROUP BY ALL
+  UNION ALL
+  SELECT coalesce(s.step, 0), w.stage, 'waits', w.reason, count(*)
+  FROM waiting w LEFT JOIN steps s ON s.stage = w.stage
+  WHERE w.reason IS NOT NULL GROUP BY ALL
+)
+SELECT step, stage, outcome, reason, n_rows, n_rows / sum(n_rows) OVER (PARTITION BY stage) AS share
+FROM counted
+ORDER BY step, stage, outcome, n_rows DESC, reason

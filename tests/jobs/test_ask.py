@@ -1,0 +1,119 @@
+"""Asking a root: faults in sentences, answers as text, views in a catalog."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+from pyspark.sql import SparkSession
+
+import sql
+from jobs import ask
+from jobs.runtime.analysis import Analyst, open_root, parameters, printed
+from jobs.runtime.errors import SettingsFault
+from jobs.runtime.settings import StorageSettings
+from jobs.runtime.tables import Tables
+from jobs.runtime.views import create_views
+from sql.questions import questions
+from tests.sql.small_root import ROWS, SmallTables
+
+
+@pytest.fixture(scope="module")
+def own(spark: SparkSession) -> SparkSession:
+    """A session with views of its own."""
+    return spark.newSession()
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize(
+    ("name", "values", "sentence"),
+    [
+        ("funel", {}, "no question is named 'funel'; known: costs, "),
+        ("funnel", {"top": 3}, "funnel has no parameter 'top'; it takes none"),
+        ("graph_hubs", {"most": 3}, "graph_hubs has no parameter 'most'; it takes top"),
+        (
+            "drift",
+            {},
+            "drift compares two states of samples: give --set before=… --set after=…, each a version (0 to 2)",
+        ),
+        ("drift", {"before": 1, "after": 7}, "after=7: samples has versions 0 to 2"),
+    ],
+)
+def test_what_cannot_be_asked_is_told(own: SparkSession, name: str, values: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(SettingsFault) as told:
+        Analyst(SmallTables(own)).ask(name, values)
+    assert sentence in str(told.value)
+
+
+@pytest.mark.spark
+def test_own_sql_reads_tables_by_their_names(own: SparkSession) -> None:
+    analyst = Analyst(SmallTables(own))
+    found = analyst.sql("SELECT count(*) AS n FROM samples s JOIN training_set t ON t.sample = s.id").collect()
+    assert found[0]["n"] == 4
+    with pytest.raises(SettingsFault, match=r"--sql: \[PARSE_SYNTAX_ERROR\] Syntax error at or near 'SELEC'"):
+        analyst.sql("SELEC 1")
+    with pytest.raises(SettingsFault, match="Tables stand after FROM or JOIN by their bare names: canonical_values"):
+        analyst.sql("SELECT * FROM sampels")
+
+
+@pytest.mark.spark
+def test_a_half_finished_root_is_asked_with_a_note(own: SparkSession) -> None:
+    half = {name: rows for name, rows in ROWS.items() if name in ("source_files", "documents", "conversations")}
+    analyst = Analyst(SmallTables(own, half))
+    row = analyst.ask("overview").collect()[0]
+    assert (row["documents"], row["n_rows"], row["median_tokens"], row["teachers"]) == (3, 0, None, "")
+    assert analyst.unwritten == ["training_set", "samples", "llm_calls"]
+
+
+@pytest.mark.spark
+def test_a_folder_without_tables_is_told(own: SparkSession, root: str) -> None:
+    with pytest.raises(SettingsFault, match=r"no tables here; check --root, or run jobs/synthesize\.py first"):
+        open_root(Tables(own, StorageSettings(root=root)))
+
+
+def test_parameters() -> None:
+    assert parameters(["top=3", "share=0.5", "before=run-1"]) == {"top": 3, "share": 0.5, "before": "run-1"}
+    with pytest.raises(SettingsFault, match="--set top: write it as key=value"):
+        parameters(["top"])
+
+
+def test_answers_are_aligned_and_cut() -> None:
+    rows = pd.DataFrame({"name": ["a", "b" * 80, None], "n": [1, 12345, 2], "share": [0.123456, 1.0, float("nan")]})
+    assert printed(rows).splitlines() == [
+        f"{'name':<60}       n   share",
+        f"{'a':<60}       1  0.1235",
+        f"{'b' * 59}…  12,345       1",
+        f"{'–':<60}       2       –",
+    ]
+    assert printed(rows[:0]) == "(no rows)"
+
+
+def test_without_a_name_it_lists_the_questions(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ask.main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(questions())
+    assert any(line.startswith("funnel ") and line.endswith("why were the others not?") for line in lines)
+
+
+@pytest.mark.spark
+def test_faults_end_with_status_2_before_spark_starts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ask.main(["funel", "--root", "x"]) == 2
+    assert "no question is named" in capsys.readouterr().err
+
+
+@pytest.mark.spark
+def test_views_answer_in_a_catalog(own: SparkSession, root: str) -> None:
+    tables = Tables(own, StorageSettings(root=root))
+    rows = own.createDataFrame(ROWS["graph_stats"], sql.columns("graph_stats")).coalesce(1)
+    tables.append(rows, "graph_stats", {})
+    made, left_out = create_views(tables, "analysis_of_a_root")
+    try:
+        assert made == ["graph_size", "recipes", "stage_times"]
+        assert left_out["funnel"] == "the root has no table conversations yet"
+        assert left_out["drift"] == "there is no samples_before: which one is asked each time"
+        row = own.sql("SELECT nodes, density FROM analysis_of_a_root.graph_size").collect()[0]
+        assert (row["nodes"], row["density"]) == (4, 0.5)
+        assert own.sql("SELECT current_schema()").collect()[0][0] == "default"
+    finally:
+        own.sql("DROP SCHEMA analysis_of_a_root CASCADE")

@@ -1,0 +1,247 @@
+"""Every question of sql/analysis on a root small enough to count by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+import sql
+from jobs.runtime.analysis import Analyst
+from jobs.runtime.quotas import mix_distance
+from sql.questions import Question, questions, relations
+from tests.sql.small_root import ASKED, TWIN, SmallTables
+
+WAITS = "waiting:task_rewrites"
+THIRD, LOG3 = 1 / 3, math.log2(3)
+SELECTED_DISTANCE = 0.4368919  # of (1, 0) from (2/3, 1/3), by hand
+# question → its whole answer, columns in the order of the file
+EXPECTED: dict[str, list[tuple[Any, ...]]] = {
+    "overview": [(3, 4, 5, 3140, 1020, 1, 1, 2.5 / 3, 5 / 3, "offline", 2, 3, 4, 3, 38)],
+    "funnel": [
+        (1, "conversations", "kept", None, 3, 0.75), (1, "conversations", "rejected", "bad_json", 1, 0.25),
+        (2, "long_conversations", "kept", None, 2, 2 / 3),
+        (2, "long_conversations", "rejected", "near_duplicate", 1, THIRD),
+        (3, "meta_records", "kept", None, 2, 2 / 3), (3, "meta_records", "waits", WAITS, 1, THIRD),
+        (4, "conversation_types", "kept", None, 2, 1.0),
+        (5, "documents", "kept", None, 2, 2 / 3), (5, "documents", "rejected", "empty", 1, THIRD),
+        (6, "long_documents", "kept", None, 2, 1.0), (7, "typed_documents", "kept", None, 2, 1.0),
+        (8, "walks", "kept", None, 4, 1.0),
+        (9, "instructions", "kept", None, 4, 0.8), (9, "instructions", "rejected", "near_duplicate", 1, 0.2),
+        (10, "pairings", "kept", None, 5, 1.0),
+        (11, "samples", "kept", None, 4, 0.8), (11, "samples", "rejected", "ungrounded", 1, 0.2),
+        (12, "training_set", "kept", None, 3, 0.75), (12, "training_set", "rejected", "over_target", 1, 0.25),
+    ],
+    "types_by_tasks": [
+        ("conversations", "report", "sum", 2, 2 / 3, 2), ("conversations", "novel", "(none)", 1, THIRD, 1),
+        ("training set", "report", "sum", 2, 2 / 3, 3), ("training set", "report", "merge", 1, THIRD, 3),
+    ],
+    "type_mix": [
+        ("multi", "report", 1, 1.0, 2, 1, 1, 1.0, 0.0),
+        ("single", "report", 2, 2 / 3, 2, 2, 2, 1.0, THIRD), ("single", "novel", 1, THIRD, 0, 1, 0, 0.0, -THIRD),
+    ],
+    "type_distance": [("multi", 0.0, 0.0), ("single", 0.0, SELECTED_DISTANCE)],
+    "field_values": [
+        ("tasks", 1, "sum", 2, 2 / 3, 1), ("tone", 1, "dry", 2, 2 / 3, 2), ("tone", 2, "calm", 1, THIRD, 2),
+    ],
+    "graph_size": [("single", "report", 4, 3, 0.5, 2, 3, 0.75, 2, 1.5, 2)],
+    "graph_degrees": [
+        ("multi", 0, 0, 1, 1.0), ("single", 0, 0, 1, 0.25), ("single", 1, 1, 2, 0.5), ("single", 2, 3, 1, 0.25),
+    ],
+    "graph_hubs": [
+        ("single", "report", 1, "tasks", "sum", 2, 2, 2), ("single", "report", 2, "tone", "calm", 1, 1, 1),
+        ("single", "report", 3, "tone", "dry", 1, 1, 1),
+    ],
+    "walk_novelty": [
+        ("multi", "report", 1, 0.0, 1.0, 1.0, 1.0, 0.0), ("single", "report", 2, 0.5, 0.75, 1.0, 2.0, 1.0),
+        ("single", "novel", 1, 0.0, 1.0, 1.0, 1.0, 0.0),
+    ],
+    "walk_entropy": [
+        ("multi", "tasks", 1, 1, 1, 0.0, 0.0, None), ("single", "tone", 3, 3, 3, LOG3, LOG3, 1.0),
+        ("single", "tasks", 2, 1, 1, 0.0, 0.0, None),
+    ],
+    "instruction_diversity": [
+        ("multi", 1, 4.0, 1.0, 1.0, 1.0, 1.0, 1, 0.0), ("single", 2, 6.0, 1.0, 9 / 12, 8 / 10, 7 / 8, 4, 0.25),
+    ],
+    "instruction_verbs": [(1, "summarize", "report", 2, 2 / 3, 3), (2, "summarize", "dates", 1, THIRD, 3)],
+    "length_summary": [
+        ("multi", "context", 1, 1500, 1500, 1500, 1500, 1500, 1500),
+        ("multi", "instruction", 1, 16, 16, 16, 16, 16, 16),
+        ("multi", "response", 1, 64, 64, 64, 64, 64, 64),
+        ("multi", "whole row", 1, 1580, 1580, 1580, 1580, 1580, 1580),
+        ("single", "context", 2, 500, 550, 750, 950, 1000, 1500), ("single", "instruction", 2, 4, 4, 6, 7, 8, 12),
+        ("single", "response", 2, 16, 17, 24, 30, 32, 48), ("single", "whole row", 2, 540, 588, 780, 972, 1020, 1560),
+    ],
+    "lengths": [
+        ("multi", "context", 1449, 2047, 1, 1.0), ("multi", "instruction", 16, 22, 1, 1.0),
+        ("multi", "response", 64, 90, 1, 1.0),
+        ("single", "context", 363, 511, 1, 0.5), ("single", "context", 725, 1023, 1, 0.5),
+        ("single", "instruction", 4, 5, 1, 0.5), ("single", "instruction", 8, 11, 1, 0.5),
+        ("single", "response", 16, 22, 1, 0.5), ("single", "response", 32, 45, 1, 0.5),
+    ],
+    "evidence_positions": [
+        ("multi", 6, 2, 1.0), ("single", 1, 1, THIRD), ("single", 4, 1, THIRD), ("single", 10, 1, THIRD),
+    ],
+    "evidence_distance": [("multi", 6, 1, 1.0, 208), ("single", 0, 1, 0.5, 20), ("single", 10, 1, 0.5, 100)],
+    "document_reuse": [("multi", 1, 2, 1.0), ("single", 2, 1, 1.0)],
+    "document_balance": [("multi", 0.2, 1, 1.0, 0.25)],
+    "grounding": [
+        ("multi", "report", 1, 1, 1.0, 1.0, 2.0, 1.0, 0, 0, 0, 0),
+        ("single", "novel", 2, 1, 1.0, 1.0, 1.0, 1.0, 1, 0, 0, 0),
+        ("single", "report", 2, 2, 0.75, 0.5, 1.5, 2 / 3, 0, 0, 0, 0),
+    ],
+    "languages": [
+        ("conversations", "de", 1, 0.5), ("conversations", "en", 1, 0.5), ("documents", "en", 2, 1.0),
+        ("training set", "en", 3, 1.0),
+    ],
+    "sources_and_licences": [
+        ("conversations", "WildChat", "ODC-BY", 2, 1.0, 5000), ("documents", "A", "MIT", 1, 0.5, 1000),
+        ("documents", "B", "(not stated)", 1, 0.5, 500), ("training set", "A", "MIT", 3, 0.75, 3000),
+        ("training set", "B", "(not stated)", 1, 0.25, 500),
+    ],
+    "teachers": [
+        ("meta_records", "offline", "m", "p1", 2), ("instructions", "offline", "m", "p2", 4),
+        ("samples", "offline", "m", "p3", 4),
+    ],
+    "costs": [
+        ("samples", 2, 1, 30, 3, 4, 3.0, 0.5, 7.5, 0.75), ("meta_records", 1, 0, 5, 0, 0, 0.5, 0.25, 1.25, 0.0),
+    ],
+    "recipes": [("meta_records", 1, 2, "r1", "run-1", "{}"), ("samples", 0, 5, "r0", "run-1", "{}")],
+    "rejected_examples": [
+        ("conversations", "bad_json", 1, 1, "c4", "bad_json", None),
+        ("long_conversations", "near_duplicate", 1, 1, "l3", TWIN, None),
+        ("documents", "empty", 1, 1, "d3", "empty", None), ("instructions", "near_duplicate", 1, 1, "i4", TWIN, None),
+        ("samples", "ungrounded", 1, 1, "s4", "ungrounded", ASKED),
+    ],
+    "stage_times": [("meta_records", 2, 4.0, 0.5, 2, 0.5, 1), ("samples", 2, 4.0, 0.5, 8, 2.0, 2)],
+}  # fmt: skip
+# sample, setting, selected, score, hmp, cas, tokens
+SCORED = [("a", True, 0.9, 4.0, 1.0, 10), ("b", True, 0.8, 3.0, 4.0, 20), ("c", False, 0.2, 2.0, 2.0, 30),
+          ("d", False, 0.1, 1.0, 3.0, 40), ("unscored", False, None, None, None, 50)]  # fmt: skip
+FORMS = [
+    ("I need to save time. Summarize the manual from beginning to end.", "summarize", "manual"),
+    ("Could you please write a short list of dates?", "write", "list"),
+    ("Using only the report, identify the three main findings and explain them.", "identify", "findings"),
+    ("Tell me how the engine works.", "tell", None),
+    ("What does the author say about winter?", None, None),
+]
+
+
+@pytest.fixture(scope="module")
+def analyst(spark: SparkSession) -> Iterator[Analyst]:
+    own = spark.newSession()  # views of its own
+    own.conf.set("spark.sql.shuffle.partitions", "1")
+    yield Analyst(SmallTables(own))
+
+
+def answer(analyst: Analyst, name: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in analyst.ask(name, values).collect()]
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("name", EXPECTED)
+def test_figures_are_those_counted_by_hand(analyst: Analyst, name: str) -> None:
+    found = answer(analyst, name)
+    assert len(found) == len(EXPECTED[name])
+    for row, wanted in zip(found, EXPECTED[name], strict=True):
+        numbers = [at for at, cell in enumerate(wanted) if isinstance(cell, int | float)]
+        assert [row[at] for at in numbers] == pytest.approx([wanted[at] for at in numbers], abs=1e-6), (row, wanted)
+        assert [c for at, c in enumerate(row) if at not in numbers] == [
+            c for at, c in enumerate(wanted) if at not in numbers
+        ]
+
+
+def test_distance_is_that_of_the_run() -> None:
+    assert mix_distance({"report": 2 / 3, "novel": 1 / 3}, {"report": 2}) == pytest.approx(SELECTED_DISTANCE)
+
+
+@pytest.mark.spark
+def test_field_coverage_knows_all_fields(analyst: Analyst) -> None:
+    found = {row[0]: row[1:] for row in answer(analyst, "field_coverage")}
+    assert len(found) == 13
+    assert found["tasks"] == (2, 1, 0.5, 1.0, 2)
+    assert found["document_type"] == (2, 2, 1.0, 1.0, 1)
+    assert found["constraint"] == (2, 0, 0.0, 0.0, 0)
+
+
+@pytest.mark.spark
+def test_drift_between_runs(analyst: Analyst) -> None:
+    found = {row[:3]: row[3:] for row in answer(analyst, "drift", {"before": "run-1", "after": "run-2"})}
+    assert found["single", "rows", "answered"] == (3.0, 1.0, -2.0)
+    assert found["single", "rows", "accepted"] == (2.0, 1.0, -1.0)
+    assert found["single", "share of answered", "ungrounded"] == pytest.approx((THIRD, None, -THIRD))
+    assert found["single", "share of accepted by type", "novel"] == (0.5, None, -0.5)
+    assert found["single", "mean of accepted", "tokens of context"] == (532.0, 500.0, -32.0)
+    assert found["single", "mean of accepted", "grounded share"] == (1.0, 0.5, -0.5)
+
+
+@pytest.mark.spark
+def test_influence(spark: SparkSession) -> None:
+    own = spark.newSession()
+    rows = [(sample, "single", None if chosen else "not_selected", *rest) for sample, chosen, *rest in SCORED]
+    ddl = "sample string, setting string, reject_reason string, score double, hmp double, cas double, n_tokens bigint"
+    own.createDataFrame(rows, ddl).coalesce(1).createOrReplaceTempView("training_set")
+
+    def ask(name: str) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in own.sql(questions()[name].bound({})).collect()]
+
+    spread = {row[1:3]: row[3:] for row in ask("influence_distribution")}
+    assert spread["score", True] == pytest.approx((2, 0.8, 0.825, 0.85, 0.875, 0.9, 0.85))
+    assert spread["cas", False] == pytest.approx((2, 2.0, 2.25, 2.5, 2.75, 3.0, 2.5))
+    assert {row[:2]: row[3] for row in ask("influence_correlations")} == pytest.approx({
+        ("cas", "hmp"): -0.4, ("cas", "n_tokens"): 0.4, ("cas", "score"): -0.4,
+        ("hmp", "n_tokens"): -1.0, ("hmp", "score"): 1.0, ("n_tokens", "score"): -1.0,
+    })  # fmt: skip
+    overlap = {row[0]: row[1:] for row in ask("selection_overlap")}
+    assert overlap.pop("by hash")[:2] == (2, 4)
+    assert overlap == {
+        "score": (2, 4, 2, 1.0), "hmp": (2, 4, 2, 1.0), "shortest": (2, 4, 2, 1.0),
+        "cas": (2, 4, 1, 0.5), "longest": (2, 4, 0, 0.0),
+    }  # fmt: skip
+
+
+@pytest.mark.spark
+def test_verbs_and_objects(spark: SparkSession) -> None:
+    own = spark.newSession()
+    samples = [(str(at), text) for at, (text, *_) in enumerate(FORMS)]
+    own.createDataFrame(samples, "id string, instruction string").coalesce(1).createOrReplaceTempView("samples")
+    own.sql(
+        "CREATE TEMPORARY VIEW training_set AS SELECT id AS sample, 'single' AS setting, 'x' AS document_type, "
+        "CAST(NULL AS STRING) AS reject_reason FROM samples"
+    )
+    found = own.sql(questions()["instruction_forms"].bound({})).collect()
+    by_sample = {row["sample"]: (row["verb"], row["object"]) for row in found}
+    assert [by_sample[str(at)] for at in range(len(FORMS))] == [(verb, thing) for _, verb, thing in FORMS]
+
+
+@pytest.mark.spark
+def test_parameters_have_defaults_and_can_be_set(analyst: Analyst) -> None:
+    assert questions()["field_values"].parameters == {"top": 5}
+    assert len(answer(analyst, "field_values", {"top": 1})) == 2
+
+
+def test_every_question_is_asked_here_and_opens_with_one() -> None:
+    elsewhere = {"drift", "field_coverage", "instruction_forms"}
+    assert questions().keys() - {n for n in questions() if n.startswith(("influence", "selection"))} == (
+        EXPECTED.keys() | elsewhere
+    )
+    for question in questions().values():
+        assert question.question.endswith("?"), question.name
+        assert known(question), question.name
+        assert question.name not in sql.tables()
+
+
+def known(question: Question) -> bool:
+    stored = {*sql.tables(), *questions(), "samples_before", "samples_after"}
+    return bool(question.reads) and set(question.reads) <= stored
+
+
+def test_relations_are_what_stands_after_from_and_join() -> None:
+    text = (
+        "WITH a AS (SELECT * FROM Samples), b (x) AS (SELECT 1) SELECT 'FROM walks', documents -- FROM nodes\n"
+        "FROM a JOIN edges e ON e.id = a.id LEFT JOIN delta.`x` d CROSS JOIN a"
+    )
+    assert relations(text) == ("samples", "edges")
