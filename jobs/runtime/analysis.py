@@ -163,8 +163,9 @@ def _told(error: Exception) -> str:
     text = str(error).partition("\n\n")[0]
     text = re.split(r"; line \d+ pos \d+|;\n|\n== SQL|SQLSTATE:", text)[0]
     what = " ".join(text.split()).rstrip(" .;")
-    if "UNRESOLVED_COLUMN" in what or "FIELD_NOT_FOUND" in what:
-        return f"{what}. If no run of this longloom has written that table yet, run jobs/synthesize.py on the root once"
+    column = re.search(r"UNRESOLVED_COLUMN.*?with name `(\w+)`", what)
+    if column:
+        return f"the root's tables have no column {column[1]!r}; if it is not misspelt, a run of this longloom adds it"
     if "TABLE_OR_VIEW_NOT_FOUND" in what:
         what = what.partition(". ")[0]
         return f"{what}. Tables stand after FROM or JOIN by their bare names: {', '.join(sql.tables())}"

@@ -139,6 +139,11 @@ class Lineage:
         self._log_bytes(json.dumps(summary.as_dict(), indent=2).encode(), "", "summary.json")
         self._client.set_terminated(self.run_id, status)
 
+    def log_file(self, content: bytes, name: str) -> None:
+        """Log a file and end the run."""
+        self._log_bytes(content, self._name, name)
+        self._client.set_terminated(self.run_id, "FINISHED")
+
     def _log_stage(self, done: Execution, summary: Summary, locations: Mapping[str, str]) -> None:
         """A nested run for one execution of a stage; datasets carry their Delta versions in the digest."""
         from mlflow.data.delta_dataset_source import DeltaDatasetSource
@@ -171,6 +176,16 @@ class Lineage:
             file = Path(scratch, name)
             file.write_bytes(content)
             self._client.log_artifact(self.run_id, str(file), folder or None)
+
+
+def log_artifact(settings: Settings, state: str, content: bytes, kind: str, name: str) -> str:
+    """Log a file that was made from a root as the artifact of a run of its own; the run's id.
+
+    Raises LongloomError where MLflow cannot be reached.
+    """
+    lineage = Lineage(settings, state, {}, kind)
+    lineage.log_file(content, name)
+    return lineage.run_id
 
 
 def _local_store(state: str) -> str:

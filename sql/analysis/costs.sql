@@ -8,4 +8,4 @@ SELECT stage, count(*) AS calls, count_if(status <> 'ok') AS failed, coalesce(su
        try_divide(coalesce(sum(tokens_out), 0), max(n)) AS tokens_out_per_accepted
 FROM llm_calls CROSS JOIN accepted
 GROUP BY stage
-ORDER BY tokens_in + tokens_out DESC, stage
+ORDER BY tokens_in + tokens_out DESC, calls DESC, stage

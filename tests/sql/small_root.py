@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 import sql
 from jobs.runtime.settings import StorageSettings
-from jobs.runtime.tables import MISSING, Tables
+from jobs.runtime.tables import LAYOUT, MISSING, Tables
 
 TWIN = "near_duplicate:" + "a" * 64
 ASKED = "Please summarize the report."
@@ -164,6 +164,9 @@ class SmallTables(Tables):
 
     def version(self, name: str) -> int:
         return 2 if name in self._rows else MISSING
+
+    def layout(self, name: str) -> int:
+        return LAYOUT
 
     def read(self, name: str, session: SparkSession | None = None, version: int | None = None) -> DataFrame:
         return (session or self.spark).createDataFrame(self._rows.get(name, []), sql.columns(name)).coalesce(1)

@@ -1,0 +1,159 @@
+"""The report: figures are answers, documents stay text, and a browser draws it without a complaint."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import hashlib
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs.runtime.analysis import Analyst
+from jobs.runtime.errors import SettingsFault
+from jobs.runtime.report import figures
+from jobs.runtime.report.figures import gather
+from jobs.runtime.report.page import FOLDER, SCRIPTS, embedded, page, write
+from tests.sql.small_root import ROWS, SmallTables
+
+HOSTILE = (
+    "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+    "<!-- --> \u202ereversed\u2028line {{data}} ${1} &lt;b&gt; 😀 \\u003c"
+)
+VENDORED = {"vendor/echarts.min.js": "b66b25aeb4df84e33199dc21694014d336d222cbd9deb0e5a7c14bd6aa0d0fd0"}  # 6.1.0
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--virtual-time-budget=6000",
+    "--enable-logging=stderr",
+    "--v=0",
+)
+Data = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def data(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Data:
+    """The small root's report, with a document that would like to be a program."""
+    own = spark.newSession()
+    own.conf.set("spark.sql.shuffle.partitions", "1")
+    rows = copy.deepcopy(ROWS)
+    first = rows["samples"][0]
+    first["context"] = HOSTILE + "." * (100 - len(HOSTILE))
+    first["response"] = first["instruction"] = HOSTILE
+    first["document_type"] = rows["training_set"][0]["document_type"] = "<b>report</b>"
+    rows["samples"][1]["context"] = "0123456789" * 10
+    tables = SmallTables(own, rows)
+    return gather(tables, Analyst(tables))
+
+
+@pytest.mark.spark
+def test_rows_carry_their_documents_in_pieces(data: Data) -> None:
+    rows = {row["id"]: row for row in data["rows"]}
+    assert {key: row["status"] for key, row in rows.items()} == {
+        "s1": "selected", "s2": "selected", "s3": "selected", "s4": "rejected", "s5": "accepted",
+    }  # fmt: skip
+    assert rows["s5"]["reason"] == "over_target" and rows["s4"]["reason"] == "ungrounded"
+    text = "0123456789" * 10
+    assert rows["s2"]["documents"][0]["pieces"] == [
+        ["text", text[:20]], ["evidence", text[20:40]], ["text", text[40:]],
+    ]  # fmt: skip
+    assert rows["s1"]["walk"] == [["tasks", "sum"], ["tone", "calm"]]
+
+
+@pytest.mark.spark
+def test_the_summary_tells_what_the_questions_answer(data: Data) -> None:
+    told = data["summary"]
+    assert told["title"] == "3 training rows for long contexts"
+    assert "3 rows (2 single, 1 multi) of 2 document types in 1 language" in told["paragraph"]
+    assert "5 answers were written: 1 were turned away by the gates, 1 were accepted beyond" in told["paragraph"]
+    assert [one["value"] for one in told["numbers"]][:4] == ["3", "3,140", "1,020", "80 %"]
+    assert len(told["numbers"]) == 8 and "not training-grade" in told["warnings"][0]
+
+
+@pytest.mark.spark
+def test_a_picture_is_drawn_of_the_graph_behind_a_selected_row(data: Data) -> None:
+    graph = data["graph"]
+    assert (graph["setting"], graph["document_type"], graph["row"]) == ("single", "report", "s2")
+    assert graph["walk"] == ["n1", "n3"]
+    assert {node["node"]: node["on_walk"] for node in graph["nodes"]} == {"n1": True, "n3": True, "n2": False}
+    edges = [(node["node"], edge["target"], edge["weight"]) for node in graph["nodes"] for edge in node["edges"]]
+    assert sorted(edges) == [("n1", "n2", 1), ("n1", "n3", 1)]
+
+
+@pytest.mark.spark
+def test_an_unfinished_root_is_told_about(spark: SparkSession) -> None:
+    half = {name: rows for name, rows in ROWS.items() if name in ("source_files", "documents", "conversations")}
+    tables = SmallTables(spark.newSession(), half)
+    found = gather(tables, Analyst(tables))
+    assert found["rows"] == [] and found["graph"] is None and "samples" in found["unwritten"]
+    assert "The root holds 4 conversations and 3 documents; 0 answers were written" in found["summary"]["paragraph"]
+    assert "No training row yet" in page(found)
+
+
+def test_large_roots_are_sampled_by_hash_and_by_score() -> None:
+    assert figures.SELECTED + 2 * figures.OTHERS + 6 * figures.EDGES <= 500
+
+
+def test_what_was_vendored_is_what_was_published() -> None:
+    for name, wanted in VENDORED.items():
+        assert hashlib.sha256(FOLDER.joinpath(name).read_bytes()).hexdigest() == wanted
+    assert FOLDER.joinpath("vendor/echarts.LICENSE").is_file()
+
+
+def test_data_cannot_leave_its_element() -> None:
+    text = embedded({"text": HOSTILE + "\ud800", "n": 1.5})
+    assert "<" not in text and "\u2028" not in text
+    assert json.loads(text) == {"text": HOSTILE + "?", "n": 1.5}
+
+
+@pytest.mark.spark
+def test_the_page_allows_its_own_scripts_and_nothing_else(data: Data) -> None:
+    text = page(data)
+    scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    assert len(scripts) == len(SCRIPTS)
+    policy = html.unescape(re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1])  # type: ignore[index]
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert re.findall(r"'sha256-([^']*)'", policy) == hashes
+    assert not re.search(r"(?:src|href)=[\"']?(?:https?:)?//", text.partition("<script>")[0])
+
+
+def test_an_unwritable_place_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsFault, match="cannot be written"):
+        write("<!doctype html>", str(tmp_path / "file" / "report.html"))
+
+
+@pytest.mark.spark
+def test_a_browser_draws_it_and_runs_no_script_of_a_document(data: Data, tmp_path: Path) -> None:
+    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if browser is None:
+        pytest.skip(f"none of {', '.join(BROWSERS)} on this machine (Debian: apt-get install chromium)")
+    file = tmp_path / "report.html"
+    write(page(data), str(file))
+
+    def opened(fragment: str) -> str:
+        profile = f"--user-data-dir={tmp_path / 'profile'}"
+        command = [browser, *FLAGS, profile, "--window-size=1200,20000", "--dump-dom", f"{file.as_uri()}{fragment}"]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert run.returncode == 0, run.stderr[-2_000:]
+        assert "CONSOLE" not in run.stderr, run.stderr[-2_000:]
+        return run.stdout
+
+    dom = opened("#row=s1")
+    shown = dom.partition("</header>")[2].partition('<script type="application/json"')[0]
+    assert "<title>longloom report" in dom and "owned</title>" not in dom
+    assert "&lt;/script&gt;&lt;script&gt;document.title" in shown and "<img" not in shown
+    assert "<mark>" in shown and 'class="row" open' in shown
+    assert shown.count("<svg") >= 8, "charts were drawn"
+    assert "1 row of 5 shown here" in opened("#search=0123456789")
+    assert "0 rows of 5 shown here" in opened("#search=nowhere")
