@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from jobs.runtime.ancestry import Found, ancestors, call_of, descendants, find, written_by
+from jobs.runtime.ancestry import Found, ancestors, call_of, descendants, find, nearest, written_by
 from jobs.runtime.errors import LongloomError, SettingsFault
 from jobs.runtime.layout import require_layout
 from jobs.runtime.session import build_session
@@ -58,7 +58,7 @@ def explain(tables: Tables, wanted: str) -> dict[str, Any]:
         runs = written_by(tables, wanted) if tables.exists("stage_runs") else []
         if not runs:
             when = forgotten(tables, wanted)
-            why = f"was forgotten {when}" if when else f"no row and no run of {tables.state} has this id"
+            why = f"was forgotten {when}" if when else _unknown(tables, wanted)
             raise SettingsFault([f"{wanted}: {why}"])
         return {"run": runs[0]["run_id"], "executions": runs}
     levels = ancestors(tables, found[0])
@@ -67,6 +67,11 @@ def explain(tables: Tables, wanted: str) -> dict[str, Any]:
         "made_from_it": descendants(tables, found[0]),
         "versions": written_by(tables, str(found[0].row["run_id"])),
     }
+
+
+def _unknown(tables: Tables, wanted: str) -> str:
+    near = ", ".join(f"{table} {id[: max(16, len(wanted))]}" for table, id in nearest(tables, wanted))
+    return f"no row and no run of {tables.state} has this id" + (f"; nearest: {near}" if near else "")
 
 
 def _told(tables: Tables, found: Found) -> dict[str, Any]:

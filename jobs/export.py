@@ -1,6 +1,6 @@
-"""Write the training set for trainers: chat-format JSON lines and Parquet.
+"""Write the training set for trainers: chat-format JSON lines and Parquet, with a dataset card if asked for.
 
-spark-submit --properties-file infra/spark-defaults.conf jobs/export.py --root PATH --out FOLDER
+spark-submit --properties-file infra/spark-defaults.conf jobs/export.py --root PATH --out FOLDER [--card]
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import sys
 from collections.abc import Sequence
 
 from jobs.runtime.errors import LongloomError, SettingsFault
-from jobs.runtime.exporting import FORMATS, write
+from jobs.runtime.exporting import CARD_TEST_SHARE, FORMATS, write, write_card
 from jobs.runtime.layout import require_layout
+from jobs.runtime.publishing import push
 from jobs.runtime.session import build_session
 from jobs.runtime.settings import load_settings
 from jobs.runtime.tables import Tables
@@ -19,30 +20,61 @@ from jobs.runtime.tables import Tables
 
 def main(arguments: Sequence[str]) -> int:
     """Export; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="export.py", description=__doc__.splitlines()[0])
-    parser.add_argument("--root", required=True)
-    parser.add_argument("--out", required=True, help="a new folder")
-    parser.add_argument("--format", default=",".join(FORMATS), help=f"any of {', '.join(FORMATS)}")
-    given = parser.parse_args(arguments)
+    given = _parser().parse_args(arguments)
     formats = [name.strip() for name in given.format.split(",") if name.strip()]
     try:
-        unknown = [name for name in formats if name not in FORMATS]
-        if unknown or not formats:
-            raise SettingsFault([f"--format {given.format}: known formats are {', '.join(FORMATS)}"])
+        faults = _faults(given, formats)
+        if faults:
+            raise SettingsFault(faults)
+        share = given.test_share if given.test_share is not None else (CARD_TEST_SHARE if given.card else 0.0)
         settings = load_settings(None, [], given.root)
         spark = build_session("longloom export")
         try:
             tables = Tables(spark, settings.storage)
             require_layout(tables)
-            written = write(tables, given.out, formats)
+            written = write(tables, given.out, formats, share)
+            if given.card:
+                write_card(tables, given.out, given.card)
         finally:
             spark.stop()
+        for name, rows in written.items():
+            print(f"{rows} rows in {given.out}/{name}")
+        if given.push:
+            print(push(given.out, given.push, given.token_env))
     except LongloomError as error:
         print(f"longloom: {error}", file=sys.stderr)
         return error.exit_status
-    for name, rows in written.items():
-        print(f"{rows} rows in {given.out}/{name}")
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="export.py", description=__doc__.splitlines()[0])
+    parser.add_argument("--root", required=True)
+    parser.add_argument("--out", required=True, help="a new folder")
+    parser.add_argument("--format", default=",".join(FORMATS), help=f"any of {', '.join(FORMATS)}")
+    parser.add_argument(
+        "--card", nargs="?", const="longloom rows", metavar="NAME", help="write README.md, the dataset card"
+    )
+    parser.add_argument(
+        "--test-share", type=float, metavar="SHARE",
+        help=f"rows in a test split made by document (with --card {CARD_TEST_SHARE}, else 0)",
+    )  # fmt: skip
+    parser.add_argument("--push", metavar="OWNER/NAME", help="upload the folder to the Hugging Face Hub, private")
+    parser.add_argument(
+        "--token-env", default="HF_TOKEN", metavar="VARIABLE", help="variable that holds the Hub's token"
+    )
+    return parser
+
+
+def _faults(given: argparse.Namespace, formats: Sequence[str]) -> list[str]:
+    faults = []
+    if not formats or any(name not in FORMATS for name in formats):
+        faults.append(f"--format {given.format}: known formats are {', '.join(FORMATS)}")
+    if given.test_share is not None and not 0 <= given.test_share < 1:
+        faults.append(f"--test-share {given.test_share}: from 0 to less than 1")
+    if given.push and not given.card:
+        faults.append("--push: needs --card, so that nobody meets rows without knowing what they are")
+    return faults
 
 
 if __name__ == "__main__":

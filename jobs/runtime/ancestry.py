@@ -17,6 +17,7 @@ import sql
 from jobs.runtime.runs import EXECUTION as RUN
 from jobs.runtime.tables import Tables
 
+NEAREST = 3  # ids offered where there is none like the one asked for
 NOT_FOLLOWED = frozenset({"llm_calls", "deferrals", "stage_runs", "sources", "tombstones"})
 MOST_PARENTS = 5  # paths shown for a node that many conversations hold
 
@@ -37,6 +38,20 @@ def find(tables: Tables, ids: Sequence[str], among: Iterable[str] | None = None)
     """The rows with these ids (or beginning so, for ids of fewer than 32 characters), in any table or `among` some."""
     names = _located(tables, list(dict.fromkeys(ids)), among)
     return [found for name, ids_here in names.items() for found in _rows(tables, name, F.col("id").isin(ids_here))]
+
+
+def nearest(tables: Tables, wanted: str) -> list[tuple[str, str]]:
+    """(table, id) of the stored rows whose ids begin most like `wanted`, nearest first: few typing errors apart."""
+    apart = F.levenshtein(F.substring("id", 1, len(wanted)), F.lit(wanted), max(2, len(wanted) // 8))
+    frames = [
+        tables.read(name).select("id", F.lit(name).alias("table"), apart.alias("apart"))
+        for name in sorted(sql.tables())
+        if name not in NOT_FOLLOWED and tables.exists(name)
+    ]
+    if not frames:
+        return []
+    near = reduce(DataFrame.unionByName, frames).where("apart >= 0").distinct().orderBy("apart", "id", "table")
+    return [(row["table"], row["id"]) for row in near.limit(NEAREST).collect()]
 
 
 def ancestors(tables: Tables, start: Found) -> list[list[Found]]:

@@ -13,10 +13,14 @@ import fsspec
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from jobs.runtime.analysis import open_root
+from jobs.runtime.card import card
 from jobs.runtime.errors import SettingsFault
+from jobs.runtime.splits import TEST, TRAIN, split_by_document
 from jobs.runtime.tables import Tables
 
 FORMATS = ("jsonl", "parquet")
+CARD_TEST_SHARE = 0.05
 SUFFIX = {"jsonl": ("json", ".json", ".jsonl"), "parquet": ("parquet", ".parquet", ".parquet")}
 
 
@@ -58,25 +62,31 @@ def training_rows(tables: Tables) -> DataFrame:
     )
 
 
-def write(tables: Tables, out: str, formats: Sequence[str]) -> dict[str, int]:
-    """Write `out/<format>/train-00000-of-NNNNN.*`; rows per format.
+def write(tables: Tables, out: str, formats: Sequence[str], test_share: float = 0.0) -> dict[str, int]:
+    """Write `out/<format>/<split>-00000-of-NNNNN.*`; rows per format. Splits are made by source document.
 
     Raises SettingsFault when the training set is empty or `out` holds files already.
     """
     rows = training_rows(tables).orderBy("setting", "position").drop("position").persist()
     try:
-        count = rows.count()
-        if not count:
+        held = [(row[0], row[1]) for row in rows.select("id", "documents.doc_id").toLocalIterator()]
+        if not held:
             raise SettingsFault([f"{tables.state}: the training set is empty; run jobs/synthesize.py first"])
         require_empty(out)
-        for name in formats:
-            write_format(rows, posixpath.join(out, name), name, "train")
         files, folder = fsspec.core.url_to_fs(out)
+        splits = split_by_document(held, test_share)
+        counts = {split: n for split in (TRAIN, TEST) if (n := sum(one == split for one in splits.values()))}
+        marks = tables.spark.createDataFrame([(row,) for row, split in splits.items() if split == TEST], "id string")
+        parts = {TRAIN: rows.join(marks, "id", "left_anti"), TEST: rows.join(marks, "id", "left_semi")}
+        for name in formats:
+            for split in counts:
+                write_format(parts[split] if TEST in counts else rows, posixpath.join(out, name), name, split)
         with files.open(posixpath.join(folder, "export.json"), "w") as stream:
-            json.dump({"rows": count, "formats": list(formats), "training_set": tables.version("training_set")}, stream)
+            told = {"rows": len(held), "splits": counts, "formats": list(formats)}
+            json.dump(told | {"training_set": tables.version("training_set")}, stream)
     finally:
         rows.unpersist()
-    return dict.fromkeys(formats, count)
+    return dict.fromkeys(formats, len(held))
 
 
 def require_empty(out: str) -> None:
@@ -86,14 +96,27 @@ def require_empty(out: str) -> None:
         raise SettingsFault([f"--out {out}: is not empty; name a new folder"])
 
 
+def write_card(tables: Tables, out: str, name: str) -> None:
+    """Write `out/README.md`, the card of what `write` put there."""
+    files, folder = fsspec.core.url_to_fs(out)
+    with files.open(posixpath.join(folder, "export.json"), "r") as stream:
+        told = json.load(stream)
+    schema = training_rows(tables).drop("position").schema
+    text = card(open_root(tables), schema, told["splits"], told["formats"], name, told["training_set"])
+    with files.open(posixpath.join(folder, "README.md"), "w", encoding="utf-8") as stream:
+        stream.write(text)
+
+
 def write_format(rows: DataFrame, folder: str, name: str, stem: str) -> None:
-    """Write rows to `folder/<stem>-00000-of-NNNNN.*` in one of the FORMATS."""
+    """Write rows to `folder/<stem>-00000-of-NNNNN.*` in one of the FORMATS.
+
+    Spark writes a folder of its own; its parts are moved out of it under the names that readers expect.
+    """
     writer, found, wanted = SUFFIX[name]
-    rows.write.format(writer).option("compression", "none" if name == "jsonl" else "zstd").save(folder)
+    written = posixpath.join(folder, f"_{stem}")
+    rows.write.format(writer).option("compression", "none" if name == "jsonl" else "zstd").save(written)
     files, path = fsspec.core.url_to_fs(folder)
-    parts = sorted(part for part in files.ls(path, detail=False) if part.endswith(found))
+    parts = sorted(part for part in files.ls(posixpath.join(path, f"_{stem}"), detail=False) if part.endswith(found))
     for number, part in enumerate(parts):
         files.mv(part, posixpath.join(path, f"{stem}-{number:05d}-of-{len(parts):05d}{wanted}"))
-    for other in files.ls(path, detail=False):  # Spark's markers and checksums are no data
-        if posixpath.basename(other).startswith(("_", ".")):
-            files.rm(other)
+    files.rm(posixpath.join(path, f"_{stem}"), recursive=True)  # Spark's markers and checksums are no data
