@@ -129,12 +129,7 @@ class RootLock:
             yield
 
     def _read(self) -> Holder | None:
-        try:
-            with self._files.open(self._file, "r") as stream:
-                found = json.load(stream)
-            return Holder(**{field.name: found[field.name] for field in fields(Holder)})
-        except (FileNotFoundError, ValueError, TypeError, KeyError):
-            return None  # no lock, or one that no run of ours wrote
+        return _stored(self._files, self._file)
 
     def _write(self) -> None:
         content = json.dumps({**asdict(self._me), "beat": time.time()})
@@ -148,6 +143,22 @@ class RootLock:
             whole.replace(self._file)  # never half a lock, not even on a full disk
         finally:
             whole.unlink(missing_ok=True)
+
+
+def holder_of(state: str) -> Holder | None:
+    """The living run that holds a root, without touching its lock; None when nobody does."""
+    files, path = fsspec.core.url_to_fs(posixpath.join(state, "_lock"))
+    holder = _stored(files, path)
+    return holder if holder is not None and _alive(holder) else None
+
+
+def _stored(files: fsspec.AbstractFileSystem, path: str) -> Holder | None:
+    try:
+        with files.open(path, "r") as stream:
+            found = json.load(stream)
+        return Holder(**{field.name: found[field.name] for field in fields(Holder)})
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return None  # no lock, or one that no run of ours wrote
 
 
 @contextmanager

@@ -1,0 +1,124 @@
+"""How far a root is, told by its tables alone: rows by fate, what waits, calls, and who is at work.
+
+It reads and holds nothing, so that it can be asked while a run writes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs.runtime.history import History
+from jobs.runtime.lock import holder_of
+from jobs.runtime.tables import MISSING, Tables
+from udfs.llm.spool import list_segments
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where the table of a stage stands."""
+
+    stage: str
+    version: int
+    kept: int
+    rejected: int
+    waits: int
+    ran: str  # how its last execution ended; empty before the first one
+
+    def as_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Status:
+    """A root at one moment."""
+
+    state: str
+    at_work: str | None  # the run that holds the root
+    stages: tuple[Standing, ...]
+    calls: dict[str, Any]
+    unfolded: int  # files of finished calls that are not in the ledger table yet
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**vars(self), "stages": [one.as_dict() for one in self.stages]}
+
+
+def status(tables: Tables, stages: Sequence[str]) -> Status:
+    """The state of a root, its stages in the order given."""
+    history = History(tables)
+    fates = _fates(tables, stages)
+    waits = _waits(tables, history)
+    lines = []
+    for name in stages:
+        last = history.last(name)
+        kept, rejected = fates.get(name, (0, 0))
+        ran = last.state if last is not None else ""
+        lines.append(Standing(name, tables.version(name), kept, rejected, waits.get(name, 0), ran))
+    calls = {"calls": 0, "failed": 0, "tokens_in": 0, "tokens_out": 0}
+    if tables.exists("llm_calls"):
+        sums = [F.coalesce(F.sum(column), F.lit(0)).alias(column) for column in ("tokens_in", "tokens_out")]
+        failed = F.count_if(F.col("status") != "ok").alias("failed")
+        calls = tables.read("llm_calls").agg(F.count("*").alias("calls"), failed, *sums).collect()[0].asDict()
+    holder = holder_of(tables.state)
+    at_work = None if holder is None else f"{holder.says()}, last beat {max(0, time.time() - holder.beat):.0f} s ago"
+    return Status(tables.state, at_work, tuple(lines), calls, len(list_segments(f"{tables.state}/_spool")))
+
+
+def _fates(tables: Tables, stages: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Rows kept and rejected of every table, in one job."""
+    frames = [
+        tables.read(name).select(F.lit(name).alias("stage"), F.col("reject_reason").isNull().alias("kept"))
+        for name in stages
+        if tables.exists(name)
+    ]
+    if not frames:
+        return {}
+    counts = reduce(DataFrame.unionByName, frames).groupBy("stage").agg(
+        F.count_if("kept").alias("kept"), F.count_if(~F.col("kept")).alias("rejected")
+    )  # fmt: skip
+    return {row["stage"]: (row["kept"], row["rejected"]) for row in counts.collect()}
+
+
+def _waits(tables: Tables, history: History) -> dict[str, int]:
+    """Rows that wait for each stage in its current epoch."""
+    if not tables.exists("deferrals"):
+        return {}
+    newest = (
+        tables.read("deferrals").groupBy("stage", "epoch", "input_id").agg(F.max_by("reason", "pass").alias("reason"))
+    )
+    counts = newest.where("reason IS NOT NULL").groupBy("stage", "epoch").count().collect()
+    return {row["stage"]: row["count"] for row in counts if row["epoch"] == history.epoch(row["stage"])}
+
+
+def lines(found: Status) -> Iterator[str]:
+    """The status as a table, and where to look next."""
+    yield f"{found.state}: " + (f"held by {found.at_work}" if found.at_work else "nobody is at work")
+    yield f"{'stage':<20}{'version':>9}{'kept':>12}{'rejected':>10}{'waits':>8}  last execution"
+    for one in found.stages:
+        if one.version == MISSING:
+            yield f"{one.stage:<20}{'–':>9}"
+        else:
+            yield f"{one.stage:<20}{one.version:>9}{one.kept:>12,}{one.rejected:>10,}{one.waits:>8,}  {one.ran}"
+    told = found.calls
+    yield (
+        f"calls: {told['calls']:,} answered ({told['failed']:,} failed), {told['tokens_in']:,} tokens in, "
+        f"{told['tokens_out']:,} out"
+        + (f"; {found.unfolded} files of newer ones in the spool" if found.unfolded else "")
+    )
+    yield _next(found)
+
+
+def _next(found: Status) -> str:
+    if found.at_work:
+        return "next: the run goes on; ask again"
+    waiting = sum(one.waits for one in found.stages)
+    if waiting or any(one.version == MISSING for one in found.stages):
+        what = f"{waiting:,} rows wait" if waiting else "not every table is there yet"
+        return f"next: {what}; run jobs/synthesize.py again"
+    return "next: jobs/report.py shows what came out, jobs/ask.py answers questions, jobs/export.py writes rows"

@@ -1,0 +1,48 @@
+"""How far is a root, and who is at work on it? May be asked while a run writes.
+
+spark-submit --properties-file infra/spark-defaults.conf jobs/status.py --root PATH
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from jobs.runtime.errors import LongloomError, SettingsFault
+from jobs.runtime.layout import require_layout
+from jobs.runtime.session import build_session
+from jobs.runtime.settings import load_settings
+from jobs.runtime.standing import lines, status
+from jobs.runtime.tables import Tables
+from jobs.stages import STAGES
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the status; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="status.py", description=__doc__.splitlines()[0])
+    parser.add_argument("--root", help="where the tables are")
+    parser.add_argument("--config", help="YAML settings, for tables in a catalog")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    given = parser.parse_args(arguments)
+    try:
+        settings = load_settings(given.config, [], given.root)
+        spark = build_session("longloom status")
+        try:
+            tables = Tables(spark, settings.storage)
+            if not tables.exists("source_files"):
+                raise SettingsFault([f"{tables.state}: no tables here; check --root, or run jobs/synthesize.py first"])
+            require_layout(tables)
+            found = status(tables, [stage.name for stage in STAGES])
+        finally:
+            spark.stop()
+    except LongloomError as error:
+        print(f"longloom: {error}", file=sys.stderr)
+        return error.exit_status
+    print(json.dumps(found.as_dict(), indent=2) if given.json else "\n".join(lines(found)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,56 @@
+"""The status of a root, from its tables, while somebody may be at work on it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs.runtime.lock import RootLock, holder_of
+from jobs.runtime.standing import Standing, Status, lines, status
+from jobs.stages import STAGES
+from tests.sql.small_root import ROWS, SmallTables
+
+NAMES = [stage.name for stage in STAGES]
+
+
+def test_the_holder_is_told_without_touching_its_lock(tmp_path: Path) -> None:
+    state = str(tmp_path)
+    assert holder_of(state) is None
+    with RootLock(state):
+        before = (tmp_path / "_lock").read_bytes()
+        holder = holder_of(state)
+        assert holder is not None and (holder.pid, holder.host) == (os.getpid(), socket.gethostname())
+        assert (tmp_path / "_lock").read_bytes() == before
+    assert holder_of(state) is None
+
+
+@pytest.mark.spark
+def test_rows_are_counted_by_fate(spark: SparkSession) -> None:
+    rows: dict[str, list[dict[str, Any]]] = ROWS | {
+        "stage_runs": [{**run, "state": "done", "inputs": {}, "detail": "{}"} for run in ROWS["stage_runs"]]
+    }
+    found = status(SmallTables(spark, rows), NAMES)
+    by_name = {one.stage: one for one in found.stages}
+    assert by_name["samples"] == Standing("samples", 2, 4, 1, 0, "done")
+    assert by_name["meta_records"] == Standing("meta_records", 2, 2, 0, 1, "done")
+    assert by_name["classifier"] == Standing("classifier", -1, 0, 0, 0, "")
+    assert found.calls == {"calls": 3, "failed": 1, "tokens_in": 35, "tokens_out": 3}
+    told = list(lines(found))
+    assert told[0] == "small: nobody is at work"
+    assert "samples                     2           4         1       0  done" in told
+    assert told[-2] == "calls: 3 answered (1 failed), 35 tokens in, 3 out"
+    assert told[-1] == "next: 1 rows wait; run jobs/synthesize.py again"
+
+
+def test_what_comes_next() -> None:
+    done = (Standing("samples", 3, 5, 1, 0, "done"),)
+    calls = {"calls": 0, "failed": 0, "tokens_in": 0, "tokens_out": 0}
+    assert list(lines(Status("r", None, done, calls, 0)))[-1].startswith("next: jobs/report.py")
+    held = list(lines(Status("r", "process 7 on h", done, calls, 2)))
+    assert held[0] == "r: held by process 7 on h" and held[-1] == "next: the run goes on; ask again"
+    assert held[-2].endswith("2 files of newer ones in the spool")
