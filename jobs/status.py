@@ -16,7 +16,7 @@ from jobs.runtime.session import build_session
 from jobs.runtime.settings import load_settings
 from jobs.runtime.standing import lines, status
 from jobs.runtime.tables import Tables
-from jobs.stages import STAGES
+from jobs.stages import SCORING, STAGES
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -34,7 +34,8 @@ def main(arguments: Sequence[str]) -> int:
             if not tables.exists("source_files"):
                 raise SettingsFault([f"{tables.state}: no tables here; check --root, or run jobs/synthesize.py first"])
             require_layout(tables)
-            found = status(tables, [stage.name for stage in STAGES])
+            job = SCORING if tables.exists("imports") else STAGES
+            found = status(tables, [stage.name for stage in job])
         finally:
             spark.stop()
     except LongloomError as error:

@@ -118,7 +118,8 @@ def _next(found: Status) -> str:
     if found.at_work:
         return "next: the run goes on; ask again"
     waiting = sum(one.waits for one in found.stages)
-    if waiting or any(one.version == MISSING for one in found.stages):
-        what = f"{waiting:,} rows wait" if waiting else "not every table is there yet"
-        return f"next: {what}; run jobs/synthesize.py again"
+    if waiting:
+        return f"next: {waiting:,} rows wait; run the same job again"
+    if found.stages[-1].version == MISSING:
+        return f"next: there is no {found.stages[-1].stage} yet; run the same job again"
     return "next: jobs/report.py shows what came out, jobs/ask.py answers questions, jobs/export.py writes rows"
