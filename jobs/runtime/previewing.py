@@ -66,7 +66,7 @@ def preview(spark: SparkSession, settings: Settings, stages: Sequence[Stage], re
         small = _small(settings, root, records, _write_records(runner, stages, records, root))
         try:
             serving = Serving(tables=runner.tables, show=shown.show)
-            return Synthesis(spark, small, stages, choices, serving).run()
+            return Synthesis(spark, small, stages, choices, serving=serving).run()
         finally:
             with fsspec.open(f"{root}/{SHOWN_IN}", "w", encoding="utf-8") as stream:
                 stream.write("\n".join(shown.texts))

@@ -187,7 +187,7 @@ class Replay:
         """One run, sealed: what the ledger does not hold waits, and is not asked."""
         only, recompute, refit = (tuple(run.choices.get(key) or ()) for key in ("only", "recompute", "refit"))
         choices = Choices(only=only, until=run.choices.get("until"), recompute=recompute, refit=refit)
-        return Synthesis(self.spark, settings, self.stages, choices, Serving(sealed=True)).run()
+        return Synthesis(self.spark, settings, self.stages, choices, serving=Serving(sealed=True)).run()
 
     def _require_end(self, last: Run, status: int) -> None:
         """Raise GateStop unless the replay ended as the run did."""
