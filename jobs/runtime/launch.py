@@ -27,6 +27,7 @@ WORKER_DAEMON = {
     DAEMON: "udfs.worker_daemon",
     "spark.executorEnv.SPARK_SIMPLIFIED_TRACEBACK": "1",
 }
+OWN_PYTHON = "spark.pyspark.python"  # another interpreter gets our code with the job, after that process has started
 TERMINAL = "LONGLOOM_TERMINAL"  # columns of the terminal: spark-submit gives a job a pipe, never the terminal
 # Who names one of these brings the Delta jars too.
 OWN_JARS = frozenset(
@@ -78,7 +79,7 @@ def prepare(arguments: Sequence[str], environment: Mapping[str, str]) -> Launch:
         paths = [str(path) for path in jar_paths()]
         # `--jars` copies 80 MB per session to executors, which one JVM can spare itself.
         options += ["--driver-class-path", ":".join(paths)] if local else ["--jars", ",".join(paths)]
-    if local:
+    if local and OWN_PYTHON not in given:
         for key in sorted(WORKER_DAEMON.keys() - given.keys()):
             options += ["--conf", f"{key}={WORKER_DAEMON[key]}"]
     return Launch(

@@ -103,6 +103,14 @@ def test_the_master_of_the_properties_file_counts(tmp_path: Path) -> None:
     assert "--jars" not in prepare(["--properties-file", str(confs), "--master", "local[2]", "job.py"], {}).command
 
 
+def test_workers_of_another_python_are_forked_from_nothing_of_ours() -> None:
+    """Our code reaches it with the job, which is after the process that workers are forked from has started."""
+    ours = dict(read_options(prepare(["job.py"], os.environ).command))
+    own = dict(read_options(prepare(["--conf", "spark.pyspark.python=/other/python", "job.py"], os.environ).command))
+    assert ours[launch.DAEMON] == "udfs.worker_daemon"
+    assert launch.DAEMON not in own
+
+
 def test_the_environment_of_the_caller() -> None:
     """Its own settings stay, a stranger's Spark does not, and what is empty counts as unset."""
     caller = {"PATH": "", "LANG": "de_DE.UTF-8", "SPARK_HOME": "/opt/spark-3", "PYSPARK_PYTHON": "python2", "MINE": "1"}
