@@ -7,14 +7,14 @@ WITH chosen AS (
 ),
 patterns AS (
   SELECT concat(
-    r'(^|[.!?;,"“(-] ?|\b(please|kindly|you|to|me|us|and|then|first|now|briefly|carefully) )',
+    r'(^|[.!?;,"“(-] ?|\b(please|kindly|you|you could|to|me|us|and|then|first|now|briefly|carefully) )',
     '(add|analy[sz]e|answer|apply|argue|arrange|assess|break|build|calculate|categori[sz]e|check|choose|cite|clarify|',
     'classify|collect|compare|compile|compose|condense|connect|contrast|convert|correct|create|critique|debate|decide|',
     'define|derive|describe|design|determine|develop|discuss|draft|draw|edit|elaborate|estimate|evaluate|examine|',
-    'explain|explore|extract|fill|find|fix|follow|format|gather|generate|give|group|highlight|identify|illustrate|',
-    'implement|improve|infer|interpret|justify|list|locate|make|map|merge|name|note|offer|organi[sz]e|outline|',
-    'paraphrase|pick|plan|point|predict|prepare|present|produce|propose|prove|provide|quote|rank|rate|read|recommend|',
-    'reconstruct|relate|report|rephrase|restate|restructure|review|revise|rewrite|score|select|show|simplify|sketch|',
+    'explain|explore|extract|fill|find|fix|follow|format|gather|generate|give|go|group|highlight|identify|illustrate|',
+    'implement|improve|infer|interpret|justify|lay|list|locate|look|make|map|merge|name|note|offer|organi[sz]e|outline|',
+    'paraphrase|pick|plan|point|predict|prepare|present|produce|propose|prove|provide|pull|quote|rank|rate|read|recommend|',
+    'reconstruct|relate|report|rephrase|restate|restructure|review|revise|rewrite|say|score|select|show|simplify|sketch|',
     r'solve|sort|state|suggest|summari[sz]e|support|synthesi[sz]e|tabulate|tell|trace|transform|translate|turn|use|verify|write)\b'
   ) AS verb,
   concat(r'(( (?!(of|in|on|from|for|with|to|by|at|as|about|into|between|across|through|under|over|using|based|that|',
@@ -23,9 +23,11 @@ patterns AS (
 ),
 found AS (
   SELECT sample, setting, document_type, nullif(regexp_extract(text, verb, 3), '') AS verb,
-         trim(regexp_extract(text, concat(verb, phrase), 4)) AS phrase
+         trim(regexp_extract(text, concat(verb, phrase, '?'), 4)) AS phrase
   FROM chosen CROSS JOIN patterns
 )
 SELECT sample, setting, document_type, verb,
-       nullif(regexp_extract(phrase, r'(^| )(?!(the|a|an|this|these|those|its|their|my|your|our|me|us|them|each|every|all|any|both|some)$)([^ ]+)$', 3), '') AS object
+       nullif(regexp_extract(phrase, concat(
+         r'(^| )(?!(the|a|an|this|these|those|its|their|my|your|our|me|us|them|each|every|all|any|both|some)$)',
+         r'([^ ]+)$'), 3), '') AS object
 FROM found

@@ -126,6 +126,8 @@ FORMS = [
     ("Could you please write a short list of dates?", "write", "list"),
     ("Using only the report, identify the three main findings and explain them.", "identify", "findings"),
     ("Tell me how the engine works.", "tell", None),
+    ("Write for a teacher. Extract the particulars.", "write", None),
+    ("I would be grateful if you could find the dates in it.", "find", "dates"),
     ("What does the author say about winter?", None, None),
 ]
 
