@@ -14,11 +14,14 @@ from typing import Any
 from jobs.runtime.ancestry import Found, ancestors, call_of, descendants, find, nearest, written_by
 from jobs.runtime.errors import LongloomError, SettingsFault
 from jobs.runtime.layout import require_layout
+from jobs.runtime.reasons import gates, made_from, prompt_of
 from jobs.runtime.session import build_session
 from jobs.runtime.settings import load_settings
 from jobs.runtime.tables import Tables
 from jobs.runtime.tombstones import found as forgotten
+from jobs.stages import STAGES
 
+BY_NAME = {stage.name: stage for stage in STAGES}
 SHOWN = 240  # characters of a text
 HIDDEN = frozenset(
     {"id", "parent_ids", "signature", "bands", "vector", "centroid", "messages", "context", "turns", "layer_attention"}
@@ -78,9 +81,15 @@ def _told(tables: Tables, found: Found) -> dict[str, Any]:
     facts = {key: value for key, value in found.row.items() if _is_told(key, value)}
     call = call_of(tables, found)
     told: dict[str, Any] = {"table": found.table, "id": found.id, "facts": facts}
+    passed = gates(found, made_from(tables, found)) if found.table == "samples" else []
+    if passed:
+        told["gates"] = passed
     if call is not None:
         names = ("id", "teacher", "model", "status", "tokens_in", "tokens_out", "prompt_sha", "parameters", "text")
         told["call"] = {name: call[name] for name in names}
+        prompt = prompt_of(tables, BY_NAME[found.table], found, call["prompt_sha"]) if found.table in BY_NAME else None
+        if prompt is not None:
+            told["call"]["prompt"] = prompt
     return told
 
 
@@ -105,7 +114,11 @@ def _lines(told: dict[str, Any]) -> Iterator[str]:
                 call = one["call"]
                 who = f"{call['teacher']} {call['model']}, prompt {call['prompt_sha'][:12]}"
                 yield f"{pad}    call {call['id'][:16]}: {who}"
+                for message in call.get("prompt", ()):
+                    yield f"{pad}      {message['role']}: {_short(message['content'])}"
                 yield f"{pad}      reply: {_short(call['text'])}"
+            for sentence in one.get("gates", ()):
+                yield f"{pad}    passed {sentence}"
     for table, ids in told["made_from_it"].items():
         some = ", ".join(i[:16] for i in ids[:3]) + (" …" if len(ids) > 3 else "")
         yield f"made from it: {len(ids)} in {table} ({some})"

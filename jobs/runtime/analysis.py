@@ -21,7 +21,7 @@ from jobs.runtime.tables import Tables
 from sql.questions import Question, questions, relations, value
 
 SIDES = ("before", "after")  # of a comparison: a table `samples` is read as samples_before and samples_after
-NEVER_MISSED = frozenset({"deferrals", "tombstones", "stage_runs"})  # a root without them lacks nothing
+NEVER_MISSED = frozenset({"deferrals", "tombstones", "stage_runs", "imports"})  # a root without them lacks nothing
 LONGEST = 60  # characters of a printed value
 
 

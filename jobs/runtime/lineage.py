@@ -140,7 +140,7 @@ class Lineage:
         self._client.set_terminated(self.run_id, status)
 
     def log_file(self, content: bytes, name: str) -> None:
-        """Log a file and end the run."""
+        """Log a file and end the run, which has begun."""
         self._log_bytes(content, self._name, name)
         self._client.set_terminated(self.run_id, "FINISHED")
 
@@ -184,8 +184,9 @@ def log_artifact(settings: Settings, state: str, content: bytes, kind: str, name
     Raises LongloomError where MLflow cannot be reached.
     """
     lineage = Lineage(settings, state, {}, kind)
+    run_id = lineage.run_id  # waits for the start
     lineage.log_file(content, name)
-    return lineage.run_id
+    return run_id
 
 
 def _local_store(state: str) -> str:

@@ -8,6 +8,7 @@ WITH fates AS (
   UNION ALL SELECT 5, 'documents', reject_reason FROM documents
   UNION ALL SELECT 6, 'long_documents', reject_reason FROM long_documents
   UNION ALL SELECT 7, 'typed_documents', reject_reason FROM typed_documents
+  UNION ALL SELECT 8, 'imports', reject_reason FROM imports
   UNION ALL SELECT 8, 'walks', reject_reason FROM walks
   UNION ALL SELECT 9, 'instructions', reject_reason FROM instructions
   UNION ALL SELECT 10, 'pairings', reject_reason FROM pairings

@@ -11,6 +11,7 @@ WITH refused AS (
   UNION ALL SELECT 4, 'documents', id, reject_reason, coalesce(text, meta) FROM documents
   UNION ALL
   SELECT 5, 'long_documents', l.id, l.reject_reason, d.text FROM long_documents l LEFT JOIN documents d ON d.id = l.document
+  UNION ALL SELECT 6, 'imports', id, reject_reason, concat_ws(' → ', instruction, response) FROM imports
   UNION ALL SELECT 6, 'instructions', id, reject_reason, instruction FROM instructions
   UNION ALL
   SELECT 7, 'samples', id, reject_reason, concat_ws(' → ', instruction, response) FROM samples

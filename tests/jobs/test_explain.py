@@ -1,4 +1,4 @@
-"""Unknown ids are answered with those most like them."""
+"""Why a row is here: its prompt, its gates; and unknown ids are answered with those most like them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,49 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs.explain import explain
-from jobs.runtime.ancestry import nearest
+from jobs.runtime.ancestry import Found, nearest
 from jobs.runtime.errors import SettingsFault
+from jobs.runtime.reasons import gates, prompt_of
+from jobs.stages.samples import samples
+from jobs.stages.walks import walks
 from tests.sql.small_root import SmallTables
+from udfs.llm.requests import prompt_sha
 
 
 def rows(*ids: str) -> list[dict[str, Any]]:
     return [{"id": name} for name in ids]
+
+
+@pytest.mark.spark
+def test_a_prompt_is_rendered_again_while_its_text_is_the_same(spark: SparkSession) -> None:
+    steps = [{"field": "tasks", "value": "sum up", "node": "n1"}]
+    held = {
+        "pairings": [{"id": "pair", "setting": "single", "document_type": "report", "walk": "w", "instruction": "i",
+                      "documents": ["d"]}],
+        "instructions": [{"id": "i", "instruction": "Sum it up."}],
+        "walks": [{"id": "w", "nodes": steps}],
+        "documents": [{"id": "d", "text": "It rained in May."}],
+    }  # fmt: skip
+    found = Found("samples", {"id": "s", "parent_ids": ["pair"]})
+    messages = prompt_of(SmallTables(spark, held), samples, found, prompt_sha("answer"))
+    assert messages is not None and [message["role"] for message in messages] == ["system", "user"]
+    for text in ("It rained in May.", "Sum it up.", '"value": "sum up"'):
+        assert text in messages[1]["content"]
+    assert prompt_of(SmallTables(spark, held), samples, found, "another") is None
+    assert prompt_of(SmallTables(spark, held), walks, found, prompt_sha("answer")) is None
+
+
+def test_gates_are_told_with_the_figures_that_passed_them() -> None:
+    spans = [{"exact": True}, {"exact": False}]
+    shares = [{"share": 0.25}, {"share": 0.75}]
+    row = {"grounded_share": 0.8, "evidence": spans, "document_shares": shares}
+    limits = {"evidence": {"min_grounded_share": 0.5, "min_document_share": 0.2}}
+    assert gates(Found("samples", row), limits) == [
+        "evidence: 2 spans located, 1 of them letter for letter (at least 1)",
+        "grounded: 0.80 of the sentences (at least 0.5)",
+        "both documents: the lesser holds 0.25 of the evidence (at least 0.2)",
+    ]
+    assert gates(Found("samples", row), {}) == gates(Found("walks", row), limits) == []
 
 
 @pytest.mark.spark

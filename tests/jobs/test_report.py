@@ -18,9 +18,11 @@ from pyspark.sql import SparkSession
 
 from jobs.runtime.analysis import Analyst
 from jobs.runtime.errors import SettingsFault
+from jobs.runtime.lineage import log_artifact
 from jobs.runtime.report import figures
 from jobs.runtime.report.figures import gather
 from jobs.runtime.report.page import FOLDER, SCRIPTS, embedded, page, write
+from jobs.runtime.settings import load_settings
 from tests.sql.small_root import ROWS, SmallTables
 
 HOSTILE = (
@@ -74,7 +76,7 @@ def test_the_summary_tells_what_the_questions_answer(data: Data) -> None:
     told = data["summary"]
     assert told["title"] == "3 training rows for long contexts"
     assert "3 rows (2 single, 1 multi) of 2 document types in 1 language" in told["paragraph"]
-    assert "5 answers were written: 1 were turned away by the gates, 1 were accepted beyond" in told["paragraph"]
+    assert "Of 5 answers 1 were turned away by the gates and 1 accepted without being selected." in told["paragraph"]
     assert [one["value"] for one in told["numbers"]][:4] == ["3", "3,140", "1,020", "80 %"]
     assert len(told["numbers"]) == 8 and "not training-grade" in told["warnings"][0]
 
@@ -131,6 +133,16 @@ def test_an_unwritable_place_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsFault, match="cannot be written"):
         write("<!doctype html>", str(tmp_path / "file" / "report.html"))
+
+
+def test_the_file_is_logged_as_an_artifact(tmp_path: Path) -> None:
+    import mlflow
+
+    settings = load_settings(None, [], str(tmp_path))
+    run = log_artifact(settings, str(tmp_path), b"<!doctype html>", "report", "report.html")
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/_mlflow/mlflow.db")
+    assert client.get_run(run).info.status == "FINISHED"
+    assert [one.path for one in client.list_artifacts(run, "report")] == ["report/report.html"]
 
 
 @pytest.mark.spark

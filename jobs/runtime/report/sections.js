@@ -28,7 +28,7 @@ L.sections.overview = {
 L.LANES = [
   ["Conversations, read for what people ask", ["conversations", "long_conversations", "meta_records", "conversation_types"], "typed"],
   ["Documents, read for what is answered from", ["documents", "long_documents", "typed_documents"], "typed"],
-  ["Rows, made from both", ["walks", "instructions", "pairings", "samples", "training_set"], "in the training set"],
+  ["Rows", ["imports", "walks", "instructions", "pairings", "samples", "training_set"], "in the training set"],
 ];
 
 /** One lane of the funnel: what is kept flows on, what is not leaves under its reason. */
@@ -126,10 +126,10 @@ L.sections.mix = {
       return L.bars(own.map((one) => one.document_type), {
         conversations: own.map((one) => one.conversation_share), "training set": own.map((one) => one.selected_share),
         "documents at hand": own.map((one) => (all ? one.documents / all : null)),
-      }, { horizontal: true, percent: true, colours: { conversations: "muted", "training set": "accent", "documents at hand": "line" } })(theme);
+      }, { horizontal: true, percent: true, colours: { conversations: "muted", "training set": "accent", "documents at hand": "soft" } })(theme);
     });
     return [
-      L.h("p", null, said ? `Jensen–Shannon distance of the training set's types from the conversations': ${said} (0 is the same mix, 1 nothing in common). Small training sets cannot match shares exactly.` : "No row is selected yet."),
+      L.h("p", null, said ? `Jensen–Shannon distance of the training set's types from the conversations': ${said} (0 is the same mix, 1 nothing in common). Small training sets cannot match shares exactly.` : "There is no mix of conversations to compare with."),
       L.h("div", { class: "grid" },
         L.card("Types and tasks", "Inside the types, outside the tasks asked of them; choose a type to look closer.",
           L.choice("Whose types and tasks", ["training set", "conversations"], (value) => { side = value; burst.redraw(); }), burst),
@@ -264,7 +264,7 @@ L.sections.rejected = {
         L.h("summary", null, L.h("strong", null, L.words(group[0].reason)), ` in ${L.words(group[0].stage)}: ${L.count(group[0].n_rows, "row")}`),
         L.h("ul", { class: "examples" }, group.map((one) => L.h("li", null, L.h("code", null, one.id.slice(0, 16)),
           one.reject_reason !== one.reason ? [" ", L.h("code", null, one.reject_reason.slice(0, 48))] : null,
-          L.h("div", { class: "prose note" }, one.excerpt || "(no text)")))))),
+          L.h("div", { class: "note" }, one.excerpt || "(no text)")))))),
     ];
   },
 };

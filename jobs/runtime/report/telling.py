@@ -35,14 +35,18 @@ def _paragraph(about: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
     settings = ", ".join(f"{one['n_rows']:,} {one['setting']}" for one in reversed(lengths))
     refused = about["answered"] - about["accepted"]
     over = about["accepted"] - about["n_rows"]
+    origin = (
+        f"answered from {about['documents_used']:,} of {_count(about['documents'], 'document')} after requests of the "
+        f"kind found in {_count(about['conversations'], 'conversation')}"
+        if about["documents"]
+        else "made elsewhere and read in"
+    )
     sentences = [
         f"{_count(about['n_rows'], 'row')} ({settings}) of {_count(about['types'], 'document type')} in "
-        f"{_count(about['languages'], 'language')}, answered from {about['documents_used']:,} of "
-        f"{_count(about['documents'], 'document')} after requests of the kind found in "
-        f"{_count(about['conversations'], 'conversation')}.",
+        f"{_count(about['languages'], 'language')}, {origin}.",
         f"Half of the rows are longer than {about['median_tokens']:,} tokens; together they hold {about['tokens']:,}.",
-        f"{_count(about['answered'], 'answer')} were written: {refused:,} were turned away by the gates"
-        + (f", {over:,} were accepted beyond what was asked for." if over else "."),
+        f"Of {_count(about['answered'], 'answer')} {refused:,} were turned away by the gates"
+        + (f" and {over:,} accepted without being selected." if over else "."),
         f"{_percent(about['grounded_share'])} of the answers' sentences rest on located evidence, "
         f"{about['evidence_spans']:.1f} spans a row."
         if about["grounded_share"] is not None
