@@ -89,7 +89,7 @@ def _served(runner: Runner, task: str) -> DataFrame:
 
 def teacher_of(runner: Runner, stage: str) -> LlmSettings:
     """How the calls of a stage are made."""
-    return runner.settings.llm
+    return runner.settings.llm.of(stage)
 
 
 def ledger_measures(runner: Runner, stages: Iterable[str]) -> dict[str, Measured]:

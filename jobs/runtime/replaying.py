@@ -24,7 +24,7 @@ from jobs.runtime.ledger import Serving
 from jobs.runtime.ledger_files import import_calls
 from jobs.runtime.opening import opened
 from jobs.runtime.recipes import differences, identity, recipe
-from jobs.runtime.runs import Run, runs
+from jobs.runtime.runs import MAIN_JOB, Run, runs
 from jobs.runtime.settings import InputSettings, LineageSettings, Settings, StorageSettings
 from jobs.runtime.sources import KINDS
 from jobs.runtime.stage import Stage
@@ -82,6 +82,8 @@ class Replay:
                 [f"--run {wanted}: {len(places)} runs of {self.old.state} are called so; newest: {there}"]
             )
         last = known[places[0]]
+        if last.job != MAIN_JOB:
+            raise SettingsFault([f"--run {last.run_id}: is a run of jobs/{last.job}.py, which cannot be replayed"])
         if last.status not in ("done", "deferred"):
             raise SettingsFault(
                 [f"--run {last.run_id}: did not come to its end ({last.status}); name the run that went on after it"]

@@ -18,22 +18,24 @@ from jobs.runtime.tables import Tables
 
 EXECUTION = "run"  # name under which a run stands in `stage_runs`
 BEGUN = "begun"
+MAIN_JOB = "synthesize"
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the main job."""
+    """One run of the main job, or of another one that runs stages (`job`)."""
 
     run_id: str
     sequence: int  # of its beginning, in the order of the root
+    job: str
     settings: Mapping[str, Any]
     choices: Mapping[str, Any]
     status: str  # begun (it died, or goes on), done, deferred, or why it stopped
 
 
-def begin(history: History, settings: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
+def begin(history: History, job: str, settings: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
     """Note, durably, that a run begins and what it was told."""
-    detail = {"settings": dict(settings), "choices": dict(choices)}
+    detail = {"job": job, "settings": dict(settings), "choices": dict(choices)}
     history.record(Execution(EXECUTION, 0, "", {}, {}, -1, BEGUN, detail), StageTally(EXECUTION))
     history.flush()
 
@@ -52,7 +54,7 @@ def runs(tables: Tables) -> list[Run]:
         if row["state"] == BEGUN:
             told = json.loads(row["detail"])
             status = ended.get(row["run_id"], BEGUN)
-            begun.append(Run(row["run_id"], row["sequence"], told["settings"], told["choices"], status))
+            begun.append(Run(row["run_id"], row["sequence"], told["job"], told["settings"], told["choices"], status))
     return begun
 
 

@@ -27,7 +27,7 @@ from jobs.runtime.plans import against_plan, comparison_lines
 from jobs.runtime.restart import require_recipes, restart, retry_rejected
 from jobs.runtime.rounds import ROUND, run_rounds
 from jobs.runtime.runner import Runner
-from jobs.runtime.runs import begin, end
+from jobs.runtime.runs import MAIN_JOB, begin, end
 from jobs.runtime.schedule import Step, run_steps
 from jobs.runtime.scorers import compare_scorers
 from jobs.runtime.session import warm_workers
@@ -71,7 +71,7 @@ class Synthesis:
         settings: Settings,
         stages: Sequence[Stage],
         choices: Choices,
-        job: str = "synthesize",
+        job: str = MAIN_JOB,
         serving: Serving = OPEN,
     ) -> None:
         self._job = job
@@ -120,7 +120,7 @@ class Synthesis:
                 with stop.interruptible():
                     self._spark.sparkContext.setCheckpointDir(f"{tables.state}/_scratch")
                     ledger.fold()
-                    begin(history, self._settings.model_dump(mode="json"), asdict(self._choices))
+                    begin(history, self._job, self._settings.model_dump(mode="json"), asdict(self._choices))
                     restart(runner, self._stages, starts, files)
                     if self._choices.retry_rejected:
                         retry_rejected(runner, self._choices.retry_rejected)

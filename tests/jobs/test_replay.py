@@ -15,7 +15,7 @@ from jobs.runtime.forgetting import forget
 from jobs.runtime.ledger_files import calls_in, calls_of, export_calls, import_calls
 from jobs.runtime.replaying import Replay
 from jobs.runtime.runner import Runner
-from jobs.runtime.runs import begin, end, runs
+from jobs.runtime.runs import MAIN_JOB, begin, end, runs
 from jobs.runtime.tombstones import bury, bury_calls
 from jobs.stages import STAGES
 from tests.roots import make_runner, prose, rows, run_stages, write_conversations, write_documents
@@ -100,7 +100,7 @@ def test_tables_are_compared_by_id_and_content(spark: SparkSession) -> None:
 def past_run(runner: Runner, name: str) -> None:
     """A run as `synthesize` notes it, of the source stages alone."""
     settings = runner.settings.model_dump(mode="json")
-    begin(runner.history, settings, {"only": ["documents"]})
+    begin(runner.history, MAIN_JOB, settings, {"only": ["documents"]})
     run_stages(runner, "documents")
     end(runner.history, "done")
     runner.history.flush()
