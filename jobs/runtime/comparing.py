@@ -82,7 +82,8 @@ def _unlike(mine: DataFrame, theirs: DataFrame, ids: DataFrame) -> list[str]:
         return []
     pair: Column = F.to_json(F.struct(F.col("a.content").alias("one"), F.col("b.content").alias("two")))
     both = ids.join(mine.alias("a"), "id").join(theirs.alias("b"), "id")
-    differing = both.select("id", F.explode(unlike_columns()(pair)).alias("column"))
+    told = both.select("id", unlike_columns()(pair).alias("columns"))
+    differing = told.select("id", F.explode("columns").alias("column"))
     rows = differing.groupBy("column").agg(F.count("*").alias("n"), F.min("id").alias("id")).orderBy("column").collect()
     return [f"{row['column']} differs in {row['n']} rows, among them {row['id'][:16]}" for row in rows]
 
