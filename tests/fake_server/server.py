@@ -101,7 +101,7 @@ class FakeOpenAI:
                 return error
         task, value = replies.reply_to(body)
         completion = self._completion(body, prompt, json.dumps(value, ensure_ascii=False), entry["hash"])
-        entry.update(task=task, usage=completion["usage"])
+        entry.update(task=task, usage=completion["usage"], cache_key=body.get("prompt_cache_key"))
         if fault in faults.BROKEN_WIRE:
             return await faults.broken_wire(fault, request, completion, options["slow"])
         if fault is not None:

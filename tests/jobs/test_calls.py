@@ -1,0 +1,113 @@
+"""Calls through Spark and the ledger: money and budgets, the prefix cache, and a key that is written nowhere."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from jobs.runtime.errors import BudgetReached, ServiceRefused
+from jobs.runtime.ledger import refusal
+from jobs.runtime.runner import Runner
+from tests.fake_server.client import FakeServer
+from tests.roots import make_runner, prose
+from udfs.settings import LlmSettings
+
+pytestmark = pytest.mark.spark
+DOCUMENTS, DRAWS = 6, 3
+
+
+def asked(spark: SparkSession) -> DataFrame:
+    """Three answers to each of six documents of some thousand tokens."""
+    given = []
+    for number in range(DOCUMENTS):
+        text = prose(f"{number} harbour", 120)
+        for draw in range(DRAWS):
+            variables = {
+                "setting": "single",
+                "document_type": "report",
+                "documents": [{"doc_id": f"d{number}", "text": text}],
+                "instruction": f"Say what grew, version {draw}.",
+                "path": [{"field": "tasks", "value": "extract the facts"}],
+            }
+            given.append((f"in-{number}-{draw}", f"d{number}", json.dumps(variables)))
+    return spark.createDataFrame(given, "input_id string, document string, variables string").repartition(5)
+
+
+def runner_for(spark: SparkSession, root: str, server: FakeServer, run_id: str, *more: str) -> Runner:
+    """A runner whose teacher is the server."""
+    endpoint = [f"llm.base_url={server.base_url}", "llm.teacher=openai", "llm.model=fake", "llm.api_key_env=FAKE_KEY"]
+    prices = ["llm.price_input=1", "llm.price_output=4", "llm.price_cached=0.1", "llm.max_tokens=500"]
+    return make_runner(spark, root, [*endpoint, *prices, *more], run_id)
+
+
+def share_cached(log: list[dict[str, Any]]) -> float:
+    """Share of prompt tokens that the server found in its prefix cache, over the later calls on each document."""
+    later = [entry["usage"] for entry in log if entry["usage"]["prompt_tokens_details"]["cached_tokens"]]
+    assert len(later) == DOCUMENTS * (DRAWS - 1)
+    document = len(prose("0 harbour", 120)) // 4
+    return min(usage["prompt_tokens_details"]["cached_tokens"] for usage in later) / document
+
+
+def test_a_budget_stops_and_a_second_run_pays_for_the_rest_alone(spark: SparkSession, root: str) -> None:
+    with FakeServer(key=os.environ["FAKE_KEY"], latency=0.02) as server:
+        first = runner_for(spark, root, server, "run-1", "llm.budget_calls=7")
+        with pytest.raises(BudgetReached, match="budget_calls: 7 requests were sent") as stopped:
+            first.ledger.fulfil("samples", "answer", asked(spark))
+        first.ledger.close()
+        assert stopped.value.exit_status == 3 and len(server.requests()) == 7
+        second = runner_for(spark, root, server, "run-2")
+        answer = second.ledger.fulfil("samples", "answer", asked(spark))
+        log = server.requests()
+        assert answer.replies.count() == len(log) == DOCUMENTS * DRAWS, "7 of them were served from the ledger"
+        cost = answer.cost
+        assert (cost.calls, cost.served) == (len(log) - 7, 7)
+        usage = [entry["usage"] for entry in log[7:]]
+        cached = sum(u["prompt_tokens_details"]["cached_tokens"] for u in usage)
+        fresh = sum(u["prompt_tokens"] for u in usage) - cached
+        paid = (fresh + 0.1 * cached + 4 * sum(u["completion_tokens"] for u in usage)) / 1e6
+        assert cost.tokens_cached == cached and cost.money == pytest.approx(paid)
+        assert cost.saved_cache == pytest.approx(0.9 * cached / 1e6) and (cost.saved_ledger or 0) > 0
+
+        third = runner_for(spark, root, server, "run-3", "llm.budget_usd=0.000001")
+        served = third.ledger.fulfil("samples", "answer", asked(spark)).cost
+        assert (served.calls, served.served, served.money) == (0, DOCUMENTS * DRAWS, 0.0)
+        second.ledger.close()
+
+
+def test_later_calls_on_a_document_find_it_cached_and_the_key_is_nowhere(
+    spark: SparkSession, root: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    key = os.environ["FAKE_KEY"]
+    with FakeServer(key=key, latency=0.02) as server:
+        runner = runner_for(spark, root, server, "run-1")
+        answer = runner.ledger.fulfil("samples", "answer", asked(spark))
+        assert share_cached(server.requests()) >= 0.8
+        assert {entry["cache_key"] for entry in server.requests()} == {f"d{n}" for n in range(DOCUMENTS)}
+        metered = sum(e["usage"]["prompt_tokens_details"]["cached_tokens"] for e in server.requests())
+        assert answer.cost.tokens_cached == metered
+        server.change(key="another")  # from now on the server repeats our key in its refusals
+        with pytest.raises(ServiceRefused, match="FAKE_KEY") as refused:
+            runner.ledger.fulfil("meta_records", "type_label", _labels(spark))
+        runner.ledger.close()
+    told = "".join(json.dumps(row.asDict()) for row in runner.tables.read("llm_calls").collect())
+    assert key not in told + str(refused.value) + repr(refused.value.__cause__) + "".join(capfd.readouterr())
+    for file in Path(root).rglob("*"):
+        assert not file.is_file() or key.encode() not in file.read_bytes(), file
+
+
+def _labels(spark: SparkSession) -> DataFrame:
+    variables = json.dumps({"examples": ["a"], "taken": []})
+    return spark.createDataFrame([("x", None, variables)], "input_id string, document string, variables string")
+
+
+def test_a_fault_of_the_offline_teacher_blames_no_service() -> None:
+    told = refusal("samples", LlmSettings(), "too_many_errors", "51 of the last 60 tries failed")
+    assert "offline teacher" in told and "api.openai.com" not in told and "OPENAI_API_KEY" not in told
+    served = LlmSettings(teacher="openai", base_url="http://mine/v1", api_key_env="MINE")
+    assert "MINE" in refusal("samples", served, "authentication", "HTTP 401")
+    assert "http://mine/v1" in refusal("samples", served, "quota", "HTTP 429")
