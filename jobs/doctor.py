@@ -20,6 +20,7 @@ except ModuleNotFoundError as error:
         f"doctor: {sys.executable} does not have {error.name}. Run `make setup`, then .venv/bin/python jobs/doctor.py"
     )
 
+ASKED_LAST = ("config", "teacher")  # endpoints are asked when nothing is wrong with these
 SIGNS = {"good": "ok", "note": "note", "bad": "MEND"}
 
 
@@ -39,9 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Is everything here that a run needs?")
     parser.add_argument("--quick", action="store_true", help="only what the spark-submit wrapper checks")
     parser.add_argument("--root", default="build", help="where a run would write (disk space)")
-    parser.add_argument("--config", type=Path, help="settings of a run: is its teacher's key set?")
+    parser.add_argument("--config", type=Path, help="settings of a run: ask its endpoints too")
     options = parser.parse_args(arguments)
     findings = quick(os.environ) if options.quick else full(os.environ, options.root, options.config)
+    if options.config and not options.quick and all(f.state != "bad" for f in findings if f.name in ASKED_LAST):
+        from jobs.runtime.endpoints import check_endpoints  # it brings the clients, which the quick checks do without
+
+        findings += check_endpoints(options.config)
     print(table(findings))
     return 1 if any(finding.state == "bad" for finding in findings) else 0
 

@@ -241,16 +241,18 @@ def _cross_faults(settings: Settings) -> list[str]:
         )
     if walks.min_nodes > walks.nodes:
         faults.append(f"walks.min_nodes: {walks.min_nodes} is more than walks.nodes {walks.nodes}")
-    variable = settings.llm.api_key_env  # empty for a server without keys
-    if settings.llm.teacher != "offline" and variable and not os.environ.get(variable):
-        faults.append(
-            f"llm.api_key_env: the environment variable {variable} is not set; export {variable}=… (any text, for a "
-            "server that needs no key)"
-        )
+    endpoints = [settings.llm, *map(settings.llm.of, settings.llm.stages)]
+    variables = {llm.api_key_env for llm in endpoints if llm.teacher != "offline"}
+    for variable in sorted(variables - {""}):  # empty for a server without keys
+        if not os.environ.get(variable):
+            faults.append(
+                f"llm.api_key_env: the environment variable {variable} is not set; export {variable}=… (any text, for "
+                "a server that needs no key)"
+            )
     if settings.selection.min_score is not None and settings.selection.by == "order":
         faults.append("selection.min_score: there are no scores with selection.by: order; set it to influence")
     if settings.llm.budget_usd:
-        for llm in (settings.llm, *map(settings.llm.of, settings.llm.stages)):
+        for llm in endpoints:
             if price_of(llm) is None:
                 faults.append(
                     f"llm.budget_usd: the price of {llm.model} is not known; give llm.price_input and llm.price_output "

@@ -14,6 +14,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from jobs.runtime.endpoints import distinct, settle_json_modes
 from jobs.runtime.errors import LongloomError, ServiceRefused, SettingsFault
 from jobs.runtime.forgetting import finish as finish_forgetting
 from jobs.runtime.health import OTHER_ROOT, unwritable
@@ -107,6 +108,7 @@ class Synthesis:
             tables.fence = lock.require
             require_layout(tables, migrate=True)
             history = History(tables)
+            self._settle_json_modes(history)
             require_recipes(self._stages, self._settings, tables, history, starts)
             warm_workers(self._spark)  # after the refusals: a session that stops meanwhile complains
             lineage = Lineage(self._settings, tables.state, self._settings.model_dump(mode="json"), self._job)
@@ -238,6 +240,7 @@ class Synthesis:
         """Every stage named on the command line must exist. Raises SettingsFault."""
         chosen = self._choices
         given = [*chosen.only, chosen.until, *chosen.recompute, *chosen.refit, chosen.retry_rejected]
+        given += self._settings.llm.stages
         unknown = [name for name in given if name and name not in self._names()]
         if unknown:
             raise SettingsFault([f"no stage is named {n!r}; stages: {', '.join(self._names())}" for n in unknown])
@@ -282,23 +285,35 @@ class Synthesis:
             raise SettingsFault(faults)
 
     def _require_teacher(self) -> None:
-        """The endpoint answers and takes our key. Raises SettingsFault or ServiceRefused."""
-        llm = self._settings.llm
-        asks = llm.teacher != "offline" and not self._serving.sealed and any(stage.asks for stage in self._chosen())
-        refused = probe(llm) if asks else None
-        if refused is None:
+        """Every endpoint answers and takes our key. Raises SettingsFault or ServiceRefused."""
+        if self._serving.sealed or not any(stage.asks for stage in self._chosen()):
             return
-        if refused.error_kind == ErrorKind.AUTHENTICATION:
-            raise ServiceRefused(
-                f"the service at {llm.base_url} does not take the key in {llm.api_key_env} ({refused.error}); nothing "
-                f"was written. Run `export {llm.api_key_env}=…` with a valid one, then run again."
+        for _, llm in distinct(self._settings.llm):
+            refused = probe(llm)
+            if refused is None:
+                continue
+            if refused.error_kind == ErrorKind.AUTHENTICATION:
+                raise ServiceRefused(
+                    f"the service at {llm.base_url} does not take the key in {llm.api_key_env} ({refused.error}); "
+                    f"nothing was written. Run `export {llm.api_key_env}=…` with a valid one, then run again."
+                )
+            raise SettingsFault(
+                [
+                    f"llm.base_url: nothing answers at {llm.base_url} ({refused.error}); start the server, or name "
+                    "another with --set llm.base_url=http://HOST:PORT/v1"
+                ]
             )
-        raise SettingsFault(
-            [
-                f"llm.base_url: nothing answers at {llm.base_url} ({refused.error}); start the server, or name "
-                "another with --set llm.base_url=http://HOST:PORT/v1"
-            ]
-        )
+
+    def _settle_json_modes(self, history: History) -> None:
+        """Decide what the settings leave open about the form of replies. Raises ServiceRefused."""
+
+        def stored(stage: str) -> str | None:
+            last = history.last(stage)
+            return None if last is None else last.made_from.get("llm", {}).get("json_mode")
+
+        asking = [stage.name for stage in self._stages if stage.asks]
+        llm = settle_json_modes(self._settings.llm, asking, stored)
+        self._settings = self._settings.model_copy(update={"llm": llm})
 
     def _chosen(self) -> list[Stage]:
         """The stages of this run, in order; nothing is measured where nothing is selected by it."""

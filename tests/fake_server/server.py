@@ -81,6 +81,10 @@ class FakeOpenAI:
             if refused is not None:
                 entry["fault"] = "authentication"
                 return refused
+            if body.get("response_format", {}).get("type") == "json_schema" and self.options["schema"] != "strict":
+                if self.options["schema"] == "refused":
+                    return faults.error_response("bad_request", 0, "response_format json_schema is not supported")
+                body["response_format"] = {"type": "json_object"}  # a server that does as if it had not seen it
             self.tries[digest] += 1
             entry["try"] = self.tries[digest]
             return await self._answer(request, body, entry)
@@ -176,6 +180,7 @@ def main() -> None:
         "slow_share": 0.0,  # of requests that take ten times as long
         "slow": 5.0,  # seconds of the fault "slow"
         "retry_after": 0.05,
+        "schema": "strict",  # or refused, ignored: what it does with a JSON schema
         "grants": {},  # requests and tokens a minute, told in headers
     }
     asyncio.run(serve({**options, **given.options}, given.lifetime))

@@ -10,6 +10,7 @@ import os
 import urllib.error
 import urllib.request
 
+from udfs.llm.addressing import address, key_headers
 from udfs.llm.teacher import ErrorKind, Reply, failed
 from udfs.settings import LlmSettings
 
@@ -22,9 +23,9 @@ def probe(settings: LlmSettings) -> Reply | None:
     Any other answer will do: not every server lists its models.
     """
     key = os.environ.get(settings.api_key_env) if settings.api_key_env else None
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    headers = key_headers(settings.key_header, key) if key else {}
     try:
-        asked = urllib.request.Request(f"{settings.base_url.rstrip('/')}/models", headers=headers)
+        asked = urllib.request.Request(address(settings.base_url, "models", settings.query), headers=headers)
         with urllib.request.urlopen(asked, timeout=PROBE_S):
             return None
     except urllib.error.HTTPError as error:

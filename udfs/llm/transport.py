@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -18,8 +18,9 @@ import openai
 import orjson
 from openai.types.chat import ChatCompletion
 
+from udfs.llm.addressing import BEARER_HEADER, address, key_headers
+
 CONNECT_SECONDS = 10.0
-BEARER_HEADER = "Authorization"
 
 
 @dataclass(frozen=True)
@@ -126,17 +127,6 @@ class _OnCleanConnection(aiohttp.ClientRequest):
             conn.close()
             raise aiohttp.ServerDisconnectedError("a reply that nobody asked for was waiting on the connection")
         return await super().send(conn)
-
-
-def key_headers(name: str, key: str) -> dict[str, str]:
-    """The header that carries a key."""
-    return {name: f"Bearer {key}" if name.lower() == BEARER_HEADER.lower() else key}
-
-
-def address(base_url: str, path: str, query: Mapping[str, str]) -> str:
-    """The address of a path below a base URL, with the query that every call carries."""
-    whole = f"{base_url.rstrip('/')}/{path}"
-    return f"{whole}?{urlencode(query)}" if query else whole
 
 
 def _proxy_for(url: str) -> str | None:

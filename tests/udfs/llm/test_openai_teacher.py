@@ -20,12 +20,13 @@ from openai.types.chat import ChatCompletion
 
 from tests.fake_server.client import FakeServer
 from tests.udfs.llm.support import KEY, KEY_NAME, settings_for
+from udfs.llm.addressing import address, key_headers
 from udfs.llm.faults import limits, retry_after, scrub
 from udfs.llm.openai_teacher import OpenAITeacher, read_completion, wire_body
 from udfs.llm.parse import parse_reply
 from udfs.llm.requests import make_request
 from udfs.llm.teacher import ErrorKind, Limits, Reply, Request
-from udfs.llm.transport import AiohttpTransport, Completion, address, key_headers
+from udfs.llm.transport import AiohttpTransport, Completion
 from udfs.settings import LlmSettings
 
 

@@ -1,0 +1,108 @@
+"""What the configured endpoints can do: for the doctor, and for settings that leave the form of replies open.
+
+It makes a few small calls; everything else about a machine is looked at elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+from pydantic import ValidationError
+
+from jobs.runtime.errors import ServiceRefused
+from jobs.runtime.health import Finding
+from udfs.settings import LlmSettings
+
+if TYPE_CHECKING:
+    from udfs.llm.examine import Examined
+
+MENDS = {
+    "authentication": "export {0.api_key_env}=… with a valid key",
+    "not_found": "set llm.model to one that the server has, or mend llm.base_url",
+    "connection": "start the server, or mend llm.base_url",
+    "certificate": "mend llm.base_url, or name your authority's certificates in SSL_CERT_FILE",
+    "quota": "look at your quota and your bill",
+}
+
+
+def check_endpoints(config: Path) -> list[Finding]:
+    """Ask every endpoint that a settings file names: up to three small calls each."""
+    section = (yaml.safe_load(config.read_text(encoding="utf-8")) or {}).get("llm") or {}
+    try:
+        llm = LlmSettings.model_validate(section)
+    except ValidationError as error:
+        faults = "; ".join(f"llm.{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        return [Finding("endpoint", "bad", faults, f"edit {config}")]
+    from udfs.llm.examine import examine
+
+    return [finding for name, one in distinct(llm) for finding in findings(name, one, examine(one))]
+
+
+def distinct(llm: LlmSettings) -> list[tuple[str, LlmSettings]]:
+    """Each endpoint once, by the first stage that has it; the one for all other stages has no name."""
+    found: dict[tuple[str, ...], tuple[str, LlmSettings]] = {}
+    for name in ("", *llm.stages):
+        one = llm.of(name)
+        if one.teacher != "offline":
+            found.setdefault((one.base_url, one.model, one.api_key_env, one.key_header), (name, one))
+    return list(found.values())
+
+
+def findings(stage: str, llm: LlmSettings, found: Examined) -> list[Finding]:
+    """What there is to say about one endpoint."""
+    name = f"endpoint {stage}".strip()
+    reply = found.reply
+    if found.json_mode is None:
+        mend = MENDS.get(str(reply.error_kind), "see the message; the settings are those of llm").format(llm)
+        return [Finding(name, "bad", f"{llm.base_url}, {llm.model}: {reply.error}", mend)]
+    told = [Finding(name, "good", f"{llm.base_url} answers as {reply.model or llm.model} in {reply.seconds:.1f} s")]
+    order = ("prompt", "object", "schema")
+    if llm.json_mode == "auto" or order.index(llm.json_mode) == order.index(found.json_mode):
+        told.append(Finding(name, "good", f"replies are held to a form by json_mode {found.json_mode}"))
+    else:
+        mend = f"--set llm.json_mode={found.json_mode}, or auto"
+        weaker = order.index(llm.json_mode) < order.index(found.json_mode)
+        can = f"it can do json_mode {found.json_mode}, set is {llm.json_mode}"
+        told.append(Finding(name, "note" if weaker else "bad", can, mend))
+    if found.limits is not None:
+        granted = [f"{n:,} {unit}" for n, unit in zip(found.limits, ("requests", "tokens"), strict=True) if n]
+        told.append(Finding(name, "good", f"grants {' and '.join(granted)} a minute"))
+    return told
+
+
+def settle_json_modes(llm: LlmSettings, stages: Sequence[str], stored: Callable[[str], str | None]) -> LlmSettings:
+    """The settings with every `json_mode: auto` decided: as the rows of a stage were made before, else by a few calls.
+
+    `stages` are those that ask a teacher, `stored(stage)` the mode their rows were made in, if any. The form of a
+    request is part of its identity, so a root keeps the mode it began with. Raises ServiceRefused.
+    """
+    decided: dict[tuple[str, str], str] = {}
+
+    def decide(name: str) -> str:
+        one = llm.of(name)
+        place = (one.base_url, one.model)
+        if one.json_mode != "auto" or one.teacher == "offline":
+            return "schema" if one.json_mode == "auto" else one.json_mode
+        if place not in decided:
+            open_stages = ((stage, llm.of(stage)) for stage in stages)
+            alike = [s for s, its in open_stages if its.json_mode == "auto" and (its.base_url, its.model) == place]
+            decided[place] = next(filter(None, map(stored, alike)), None) or _asked(one)
+        return decided[place]
+
+    changed = {name: {**changes, "json_mode": decide(name)} for name, changes in llm.stages.items()}
+    return llm.model_copy(update={"json_mode": decide(""), "stages": changed})
+
+
+def _asked(llm: LlmSettings) -> str:
+    from udfs.llm.examine import examine  # it brings the clients, which a run without an endpoint does without
+
+    found = examine(llm)
+    if found.json_mode is None:
+        raise ServiceRefused(
+            f"the service at {llm.base_url} cannot be used ({found.reply.error_kind}): {found.reply.error}; nothing "
+            "was written. Run jobs/doctor.py with the same --config to see what it can do."
+        )
+    return found.json_mode
