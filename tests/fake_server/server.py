@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+import zlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class FakeOpenAI:
         self.tries: Counter[str] = Counter()
         self.prefixes: set[str] = set()
         self.in_flight = self.most_in_flight = 0
+        self.fixed: bytes | None = None
 
     def app(self) -> web.Application:
         """The aiohttp application."""
@@ -70,6 +72,8 @@ class FakeOpenAI:
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """One completion, or one fault."""
+        if self.options["static"] is not None:
+            return await self._static(await request.read())
         body = await request.json()
         digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
         entry = {"hash": digest, "try": 0, "fault": None, "answered": False, "start": time.monotonic()}
@@ -91,6 +95,18 @@ class FakeOpenAI:
         finally:
             self.in_flight -= 1
             entry["end"] = time.monotonic()
+
+    async def _static(self, content: bytes) -> web.Response:
+        """One fixed completion, as fast as can be: for benchmarks of clients."""
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        is_slow = zlib.crc32(content) / 2**32 < self.options["slow_share"]
+        await asyncio.sleep(self.options["latency"] * (10 if is_slow else 1))
+        self.in_flight -= 1
+        if self.fixed is None:
+            body = {"model": self.options["model"]}
+            self.fixed = json.dumps(self._completion(body, "x" * 4_000, self.options["static"], "0" * 64)).encode()
+        return web.Response(body=self.fixed, content_type="application/json")
 
     async def _answer(self, request: web.Request, body: dict[str, Any], entry: dict[str, Any]) -> web.StreamResponse:
         options = self.options
@@ -181,6 +197,7 @@ def main() -> None:
         "slow": 5.0,  # seconds of the fault "slow"
         "retry_after": 0.05,
         "schema": "strict",  # or refused, ignored: what it does with a JSON schema
+        "static": None,  # a text that every request gets at once, unlogged
         "grants": {},  # requests and tokens a minute, told in headers
     }
     asyncio.run(serve({**options, **given.options}, given.lifetime))

@@ -44,6 +44,13 @@ def test_overrides_are_yaml_and_beat_the_file(tmp_path: Path) -> None:
         ("walks.min_nodes=7", "walks.min_nodes"),
         ("minhash.bands=7", "minhash.bands"),
         ("llm.teacher=openai", "environment variable OPENAI_API_KEY is not set"),
+        (
+            "llm.stages={samples: {teacher: openai, api_key_env: NOT_THERE}}",
+            "environment variable NOT_THERE is not set",
+        ),
+        ("llm={teacher: openai, api_key_env: '', model: mine, budget_usd: 5}", "the price of mine is not known"),
+        ("llm.stages={samples: {budget_usd: 1}}", "budget_usd can only be set for the whole run"),
+        ("llm.stages={samples: {modle: x}}", "stages.samples: modle"),
     ],
 )
 def test_faults_between_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, override: str, told: str) -> None:
