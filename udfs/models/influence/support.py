@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from udfs.models.errors import ModelUnavailable
 from udfs.models.files import ModelFiles, identity, resolve_files, weight_files
+from udfs.models.influence.shipped import embedded_folder
 from udfs.settings import InfluenceSettings
 
-EMBEDDED = Path(__file__).parent / "embedded"
 DECIDES_PIECES = ("model", "pre_tokenizer", "normalizer")  # of a tokenizer.json: how a text is cut
 # What two homologous models share; window and RoPE may differ.
 SHAPE = (
@@ -122,13 +121,10 @@ def _length(files: ModelFiles, asked: int, beyond_window: bool) -> int:
 def _files(name: str, revision: str, role: str) -> ModelFiles:
     if name != "embedded":
         return resolve_files(name, revision)
-    folder = EMBEDDED / role
-    if not folder.is_dir():
-        why, remedy = (
-            "the embedded pair was not trained here",
-            "Train it (udfs.models.influence.training) or name models.",
-        )
-        raise ModelUnavailable(name, f"the folder {folder}", why, remedy)
+    folder = embedded_folder(role)
+    if folder is None:
+        why, remedy = "it holds no embedded pair", "Install a whole longloom, or name models."
+        raise ModelUnavailable(name, "the package udfs.models.influence", why, remedy)
     return ModelFiles(f"longloom-tiny-{role}", "embedded", folder)
 
 
