@@ -1,0 +1,57 @@
+"""Calls on one document find its prefix cached, by the meter of the server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+
+from tests.fake_server.client import FakeServer
+from tests.udfs.llm.support import in_batches, outcomes, settings_for, spooled
+from udfs.llm.requests import build_requests
+from udfs.llm.sender import send
+
+DOCUMENTS, DRAWS = 5, 3
+
+
+def answers(fault: str) -> pa.RecordBatch:
+    """Inputs of three answers to each of five documents, as they lie in a task: sorted by document."""
+    rows = []
+    for number in range(DOCUMENTS):
+        text = " ".join(f"In harbour {number} sample {n} grew by {n * 7 % 13} units that year." for n in range(300))
+        for draw in range(DRAWS):
+            variables = {
+                "setting": "single",
+                "document_type": "report",
+                "documents": [{"doc_id": f"d{number}", "text": text}],
+                "instruction": f"Say what grew, version {draw}. {fault}",
+                "path": [{"field": "tasks", "value": "extract the facts"}],
+            }
+            rows.append({"input_id": f"{number}-{draw}", "document": f"d{number}", "variables": json.dumps(variables)})
+    return pa.RecordBatch.from_pylist(rows)
+
+
+def test_later_calls_on_a_document_and_their_corrections_are_cached(tmp_path: Path) -> None:
+    with FakeServer(lifetime=60, latency=0.01) as server:
+        settings = settings_for(server, api_key_env="", concurrency=4)
+        (rows,) = build_requests("answer", settings)(iter([answers("[[fault:bad_schema]]")]))
+        found = outcomes(send(settings, str(tmp_path), "samples", tmp_path.name)(iter(in_batches(rows, 4))))
+        log = server.requests()
+    assert {row["status"] for row in found.values()} == {"ok"}
+    assert len(log) == 2 * DOCUMENTS * DRAWS, "each answer had its correction turn"
+    by_document: dict[str, list[tuple[int, int]]] = {}
+    for entry in log:
+        usage = entry["usage"]
+        cached = usage["prompt_tokens_details"]["cached_tokens"]
+        by_document.setdefault(entry["cache_key"], []).append((cached, usage["prompt_tokens"]))
+    assert set(by_document) == {f"d{number}" for number in range(DOCUMENTS)}
+    document = len(json.loads(rows.column("variables")[0].as_py())["documents"][0]["text"]) // 4
+    for calls in by_document.values():
+        first, *later = calls
+        assert first[0] == 0 and len(later) == 2 * DRAWS - 1
+        assert all(cached >= 0.8 * document for cached, _ in later)
+    metered = sum(call["tokens_cached"] or 0 for call in spooled(str(tmp_path)))
+    assert metered == sum(cached for calls in by_document.values() for cached, _ in calls)
+    least = min(cached for calls in by_document.values() for cached, _ in calls[1:])
+    print(f"{least / document:.3f} of a document cached, at least")
