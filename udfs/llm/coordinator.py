@@ -151,8 +151,8 @@ class Coordinator:
             client = await self._welcome(reader, writer)
             if client is not None:
                 await self._listen_to(client, reader)
-        except (OSError, ValueError, TimeoutError, asyncio.IncompleteReadError):
-            pass  # a client that died, or one that is none of ours
+        except (OSError, ValueError, TimeoutError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # a client that died, one that is none of ours, or the end of the run
         finally:
             if client is not None:
                 self._lose(client)

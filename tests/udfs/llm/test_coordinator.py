@@ -221,7 +221,11 @@ def test_a_coordinator_that_cannot_be_reached_and_one_that_does_not_know_us(monk
         admission.close()
         return caught.value.reply
 
+    async def left_open(address: Address) -> None:
+        await SharedAdmission(address, "stage", 4).enter(request)
+
     with coordinating(LlmSettings()) as coordinator:
+        asyncio.run(left_open(coordinator.address))
         for address in (nobody, replace(coordinator.address, secret=b"guessed")):
             reply = asyncio.run(refused(address))
             assert (reply.status, reply.error_kind) == ("fatal", ErrorKind.NOT_ADMITTED)

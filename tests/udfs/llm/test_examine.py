@@ -22,6 +22,11 @@ def test_the_strictest_form_that_works(schema: str, mode: str) -> None:
         assert len(server.requests()) == (1 if mode == "schema" else 2)
 
 
+def test_a_server_that_only_talks_is_told_by_prompt() -> None:
+    with FakeServer(lifetime=30, faults={"length": 1.0}) as server:
+        assert examine(settings_for(server, api_key_env="")).json_mode == "prompt"
+
+
 def test_an_endpoint_that_cannot_be_used(server: FakeServer, settings: LlmSettings) -> None:
     before = len(server.requests())
     found = examine(settings_for(server, api_key_env=""))
