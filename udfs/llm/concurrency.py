@@ -12,11 +12,14 @@ from statistics import median
 from udfs.llm.teacher import ErrorKind
 
 FIRST = 32.0
+LEAST = 4.0  # a server that fails whatever is asked of it is the circuit's business
 LEAST_ROUND = 20  # replies that a median is taken of
 SPRINT = 2.0  # increase until the first sign of overload
 STEP = 0.05  # increase after it, and at least one call
 DECREASE = 0.7
-OVERLOADED_SHARE = 0.2  # of a round's replies that say so; a few of them are chance
+OVERLOADED_SHARE = (
+    0.3  # of a round's replies that say so; fewer are chance, or faults that have nothing to do with load
+)
 SLOW = 2.0  # times the best latency: half of the calls then only queue
 GAIN = 1.1  # more replies a second than this times the best are no overload, however slow
 LOSS = 0.75  # fewer than this times those before a decrease: it did harm, and what is slow is the work itself
@@ -77,7 +80,7 @@ class AdaptiveLimit:
         replies, used = len(self._round) + self._overloads, min(self._peak, self.limit)
         share = self._share_of_queue(now)
         if self._overloads > OVERLOADED_SHARE * replies or share is not None:
-            self._limit, self._sprinting = max(1.0, min(DECREASE, share or DECREASE) * used), False
+            self._limit, self._sprinting = max(LEAST, min(DECREASE, share or DECREASE) * used), False
         elif used >= 0.8 * self.limit:
             more = self._limit * SPRINT if self._sprinting else self._limit + max(1.0, STEP * self._limit)
             self._limit = min(more, max(FIRST, float(self.most)))
