@@ -11,14 +11,14 @@ from pyspark.sql import SparkSession
 import sql
 from jobs.runtime.comparing import compare
 from jobs.runtime.errors import SettingsFault
-from jobs.runtime.forgetting import forget
 from jobs.runtime.ledger_files import calls_in, calls_of, export_calls, import_calls
 from jobs.runtime.replaying import Replay
 from jobs.runtime.runner import Runner
-from jobs.runtime.runs import MAIN_JOB, begin, end, runs
+from jobs.runtime.runs import MAIN_JOB, begin, end
+from jobs.runtime.sources import find_inputs, register
 from jobs.runtime.tombstones import bury, bury_calls
 from jobs.stages import STAGES
-from tests.roots import make_runner, prose, rows, run_stages, write_conversations, write_documents
+from tests.roots import make_runner, prose, rows, write_conversations, write_documents
 
 pytestmark = pytest.mark.spark
 
@@ -97,14 +97,12 @@ def test_tables_are_compared_by_id_and_content(spark: SparkSession) -> None:
     assert compare("nodes", parts, whole.withColumn("count", whole["count"] + 1)).faults
 
 
-def past_run(runner: Runner, name: str) -> None:
-    """A run as `synthesize` notes it, of the source stages alone."""
-    settings = runner.settings.model_dump(mode="json")
-    begin(runner.history, MAIN_JOB, settings, {"only": ["documents"]})
-    run_stages(runner, "documents")
+def past_run(runner: Runner) -> None:
+    """A run as `synthesize` notes it, of which only the listing of its files matters here."""
+    begin(runner.history, MAIN_JOB, runner.settings.model_dump(mode="json"), {})
+    register(runner.tables, find_inputs(runner.settings.inputs), runner.summary)
     end(runner.history, "done")
     runner.history.flush()
-    assert runs(runner.tables)[-1].run_id == name and runs(runner.tables)[-1].status == "done"
 
 
 def test_what_cannot_be_replayed_is_refused_by_name(spark: SparkSession, root: str, tmp_path: Path) -> None:
@@ -113,9 +111,9 @@ def test_what_cannot_be_replayed_is_refused_by_name(spark: SparkSession, root: s
     for name in "abc":
         write_documents(tmp_path / "docs" / f"{name}.jsonl", [prose(name, 10)])
     given = [f"inputs.conversations=['{tmp_path}/talks.jsonl']", f"inputs.documents=['{tmp_path}/docs/*']"]
-    past_run(make_runner(spark, root, given, "first-run"), "first-run")
+    past_run(make_runner(spark, root, given, "first-run"))
     write_documents(tmp_path / "docs" / "late.jsonl", [prose("late", 10)])
-    past_run(make_runner(spark, root, given, "second-run"), "second-run")
+    past_run(make_runner(spark, root, given, "second-run"))
     new = tmp_path / "new"
 
     def faults(wanted: str) -> list[str]:
@@ -134,8 +132,15 @@ def test_what_cannot_be_replayed_is_refused_by_name(spark: SparkSession, root: s
     assert len(faults("second")) == 3, "the later file concerns the later run alone"
 
     forgetter = make_runner(spark, root, given, "forgetter")
-    document = next(row["id"] for row in rows(forgetter, "documents") if row["path"].endswith("a.jsonl"))
-    forget(forgetter, STAGES, [str(tmp_path / "docs" / "c.jsonl"), str(tmp_path / "docs" / "late.jsonl")], [document])
+    files = {Path(row["path"]).stem: row["id"] for row in rows(forgetter, "source_files")}
+    document = "d" * 64
+    buried = [
+        ("source_files", files["c"], files["c"]),
+        ("documents", "e" * 64, files["c"]),  # of that file, which is named already
+        ("source_files", files["late"], files["late"]),
+        ("documents", document, document),
+    ]
+    bury(forgetter.tables, spark.createDataFrame(buried, "table string, id string, asked string"), {})
     told = faults("first")
     assert sum("was forgotten on" in sentence for sentence in told) == 2
     assert any(str(tmp_path / "docs" / "c.jsonl") in sentence for sentence in told)
