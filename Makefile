@@ -32,8 +32,8 @@ demo: setup ## the main job on the embedded default [ROOT=build/demo]
 	    --config infra/conf/demo.yaml --root $(ROOT) --summary $(ROOT)/summary.json
 	@echo $(ROOT)
 
-test: setup ## all tests but the long ones
-	$(PYTEST) -m "not ($(LONG))"
+test: setup ## all tests but the long ones, in two processes with a Spark session each
+	$(PYTEST) -n 2 --dist loadfile -m "not ($(LONG))"
 
 check: setup ## ruff, mypy, architecture
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Fixtures shared by all rooms: one Spark session for the whole run, temporary roots."""
+"""Fixtures shared by all rooms: one Spark session for each test process, temporary roots."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    """The one session: the same builder and the same confs as a submitted job."""
+    """The one session of a process: the same builder and the same confs as a submitted job."""
     from jobs.runtime.session import build_session
 
     warehouse = tmp_path_factory.mktemp("warehouse")
