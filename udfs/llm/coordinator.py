@@ -28,6 +28,7 @@ from udfs.llm.teacher import ErrorKind, Limits, Reply, failed
 from udfs.llm.wire import LONGEST_LINE, SILENCE_S, Address, proof
 from udfs.settings import LlmSettings
 
+START_S = 30.0
 REPORT_S = 30.0  # between two lines of progress
 _MAYBE_BILLED = frozenset({ErrorKind.TIMEOUT, ErrorKind.CONNECTION})
 
@@ -80,7 +81,8 @@ class _Open:
 class Coordinator:
     """`settings_of(stage)` gives the endpoint of a stage; the budget is of all stages together.
 
-    Made on `host` (the driver's address, as executors see it); `say` gets lines of progress.
+    Made on `host` (the driver's address, as executors see it); `say` gets lines of progress. Raises OSError when it
+    cannot listen there.
     """
 
     def __init__(
@@ -103,7 +105,8 @@ class Coordinator:
         started = Event()
         self._thread = Thread(target=self._run, args=(started,), name="longloom-coordinator", daemon=True)
         self._thread.start()
-        started.wait()
+        if not started.wait(START_S):
+            raise OSError(f"the coordinator of calls did not start on {host}")
 
     def expect(self, stage: str, calls: int) -> None:
         """So many further calls are about to be made for a stage."""
@@ -130,9 +133,11 @@ class Coordinator:
         self._loop.call_soon(started.set)
         self._loop.run_forever()
         server.close()
-        for task in asyncio.all_tasks(self._loop):
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
             task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self._loop.run_until_complete(asyncio.sleep(0.01))  # for the connections to close, or clients would wait
         self._loop.close()
 
     def _stage(self, name: str) -> _Stage:
