@@ -160,9 +160,9 @@ class Planner:
         meta, rewrites = self.measures.get("meta"), self.measures.get("task_rewrite")
         if meta is None or rewrites is None or min(meta.calls, rewrites.calls) < LEAST_MEASURED:
             return REWRITES_PER_CONVERSATION
-        # Values merge as conversations are added, and a small sample hardly shows it.
+        # Values merge as conversations are added, and some are answered already: a small sample hardly shows it.
         each = rewrites.calls / meta.calls
-        return Range(each * 0.6, each, each * 1.2)
+        return Range(each * 0.4, each, each * 1.2)
 
     def _sample_calls(self) -> Range:
         """Answers asked for until the targets are met, or supply is used up."""
