@@ -9,6 +9,7 @@ import posixpath
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +45,7 @@ class Runner:
     summary: Summary
     say: Callable[[str], None]
     executed: list[Execution] = field(default_factory=list)
+    running: Callable[[str], AbstractContextManager[None]] = lambda stage: nullcontext()
 
     def run(self, stage: Stage, wanted: DataFrame | None = None) -> StageTally:
         """Bring the stage's table up to date; nothing is started when nothing changed."""
@@ -56,7 +58,8 @@ class Runner:
         started = time.monotonic()
         tally = StageTally(stage.name)
         run = {"streams": self._stream, "fits": self._fit, "replaces": self._replace, "tops_up": self._top_up}
-        run[stage.mode](stage, tally, wanted)
+        with self.running(stage.name):
+            run[stage.mode](stage, tally, wanted)
         tally.seconds = time.monotonic() - started
         tally.require_balance()
         self._record(stage, tally, made_from, inputs)

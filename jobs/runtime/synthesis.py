@@ -25,6 +25,7 @@ from jobs.runtime.lineage import Lineage, preload
 from jobs.runtime.lock import RootLock
 from jobs.runtime.opening import drop_scratch, sources_of
 from jobs.runtime.plans import against_plan, comparison_lines
+from jobs.runtime.progress import Progress, spark_tasks, spooled_calls
 from jobs.runtime.restart import require_recipes, restart, retry_rejected
 from jobs.runtime.rounds import ROUND, run_rounds
 from jobs.runtime.runner import Runner
@@ -115,11 +116,13 @@ class Synthesis:
             tables.run_id = summary.run_id = lineage.run_id
             if lineage.warning:
                 summary.warn(lineage.warning)
-            ledger = Ledger(tables, self._settings.llm, self._settings.tokenizer, self._serving, say)
-            runner = Runner(self._spark, self._settings, tables, ledger, history, summary, say)
+            progress = Progress(spark_tasks(self._spark.sparkContext), spooled_calls(f"{tables.state}/_spool"))
+            ledger = Ledger(tables, self._settings.llm, self._settings.tokenizer, self._serving, progress.say)
+            runner = Runner(self._spark, self._settings, tables, ledger, history, summary, progress.say)
+            runner.running = progress.running
             status = 1
             try:
-                with stop.interruptible():
+                with stop.interruptible(), progress.told():
                     self._spark.sparkContext.setCheckpointDir(f"{tables.state}/_scratch")
                     ledger.fold()
                     begin(history, self._job, self._settings.model_dump(mode="json"), asdict(self._choices))
@@ -224,12 +227,12 @@ class Synthesis:
         for row in runner.tables.read("classifier").collect():
             figures = {key: row[key] for key in ("version", "accuracy", "interval_low", "interval_high", "n_held_out")}
             registered = lineage.register_classifier(bytes(row["model"]), figures, "longloom-document-types")
-            say(
+            runner.say(
                 f"classifier: held-out accuracy {row['accuracy']:.3f} (n = {row['n_held_out']}, 95 % interval "
                 f"{row['interval_low']:.3f}–{row['interval_high']:.3f}), model version {registered}"
             )
             if self._settings.llm.teacher == "offline":
-                say(
+                runner.say(
                     "  note: the offline teacher's labels and the features both come from surface text, so this "
                     "accuracy is not evidence of quality"
                 )

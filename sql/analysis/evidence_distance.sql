@@ -2,8 +2,8 @@
 -- From the beginning of the first span to the end of the last, in characters, by tenths of the context; rows with one
 -- span stand by themselves.
 WITH placed AS (
-  SELECT t.setting, s.id, s.documents[size(s.documents) - 1].end AS context_end, e.start, e.end,
-         filter(s.documents, d -> d.doc_id = e.doc_id)[0].start AS offset
+  SELECT t.setting, s.id, get(s.documents, size(s.documents) - 1).end AS context_end, e.start, e.end,
+         get(filter(s.documents, d -> d.doc_id = e.doc_id), 0).start AS offset
   FROM training_set t JOIN samples s ON s.id = t.sample LATERAL VIEW explode(s.evidence) x AS e
   WHERE t.reject_reason IS NULL
 ),

@@ -7,7 +7,7 @@ WITH spans AS (
 ),
 placed AS (
   SELECT setting, least(10, 1 + int(floor(10 * middle / (d.end - d.start)))) AS decile
-  FROM (SELECT setting, middle, filter(documents, d -> d.doc_id = spans.doc_id)[0] AS d FROM spans)
+  FROM (SELECT setting, middle, get(filter(documents, d -> d.doc_id = spans.doc_id), 0) AS d FROM spans)
   WHERE d.end > d.start
 )
 SELECT setting, decile, count(*) AS spans, count(*) / sum(count(*)) OVER (PARTITION BY setting) AS share

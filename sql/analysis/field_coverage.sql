@@ -9,10 +9,13 @@ WITH fields AS (
     'output_format', output_format, 'sentiment', sentiment, 'constraint', constraint,
     'simplified_instruction', simplified_instruction) AS field, held
   WHERE reject_reason IS NULL
+),
+varied AS (
+  SELECT field, count(DISTINCT value) AS distinct_values FROM fields LATERAL VIEW explode(held) e AS value GROUP BY field
 )
 SELECT field, count(*) AS conversations, count_if(size(held) > 0) AS with_value,
        count_if(size(held) > 0) / count(*) AS coverage, avg(greatest(size(held), 0)) AS mean_values,
-       size(array_distinct(flatten(collect_list(held)))) AS distinct_values
-FROM fields
+       coalesce(max(distinct_values), 0) AS distinct_values
+FROM fields LEFT JOIN varied USING (field)
 GROUP BY field
 ORDER BY coverage DESC, field

@@ -7,16 +7,17 @@ WITH chosen AS (
   FROM training_set t JOIN samples s ON s.id = t.sample WHERE t.reject_reason IS NULL
 ),
 grams AS (
-  SELECT setting, n, gram
+  SELECT setting, n, gram, count(*) AS times
   FROM (SELECT *, explode(array(1, 2, 3)) AS n FROM chosen)
   LATERAL VIEW explode(
     if(size(words) >= n, transform(sequence(1, size(words) - n + 1), i -> array_join(slice(words, i, n), ' ')),
        array())) e AS gram
+  GROUP BY setting, n, gram
 ),
 diverse AS (
-  SELECT setting, count(DISTINCT if(n = 1, gram, NULL)) / count_if(n = 1) AS distinct_1,
-         try_divide(count(DISTINCT if(n = 2, gram, NULL)), count_if(n = 2)) AS distinct_2,
-         try_divide(count(DISTINCT if(n = 3, gram, NULL)), count_if(n = 3)) AS distinct_3
+  SELECT setting, count_if(n = 1) / sum(if(n = 1, times, 0)) AS distinct_1,
+         try_divide(count_if(n = 2), sum(if(n = 2, times, 0))) AS distinct_2,
+         try_divide(count_if(n = 3), sum(if(n = 3, times, 0))) AS distinct_3
   FROM grams GROUP BY setting
 ),
 selected AS (

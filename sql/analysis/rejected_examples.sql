@@ -1,6 +1,6 @@
 -- What do the rows look like that were turned away, reason by reason?
 -- :top 3  examples shown a stage and reason
-WITH refused AS (
+WITH told AS (
   SELECT 1 AS step, 'conversations' AS stage, id, reject_reason, coalesce(user_text, meta) AS text FROM conversations
   UNION ALL
   SELECT 2, 'long_conversations', l.id, l.reject_reason, c.user_text
@@ -16,6 +16,7 @@ WITH refused AS (
   UNION ALL
   SELECT 7, 'samples', id, reject_reason, concat_ws(' → ', instruction, response) FROM samples
 ),
+refused AS (SELECT step, stage, id, reject_reason, left(text, 400) AS excerpt FROM told),
 coded AS (
   SELECT *, regexp_replace(reject_reason, ':[0-9a-f]{32,}$', '') AS reason FROM refused WHERE reject_reason IS NOT NULL
 ),
@@ -24,7 +25,7 @@ placed AS (
          count(*) OVER (PARTITION BY stage, reason) AS n_rows
   FROM coded
 )
-SELECT stage, reason, n_rows, place, id, reject_reason, left(text, 400) AS excerpt
+SELECT stage, reason, n_rows, place, id, reject_reason, excerpt
 FROM placed
 WHERE place <= :top
 ORDER BY step, n_rows DESC, reason, place

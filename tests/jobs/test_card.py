@@ -14,7 +14,7 @@ from jobs import export
 from jobs.runtime import publishing
 from jobs.runtime.errors import LongloomError, SettingsFault
 from jobs.runtime.exporting import write, write_card
-from tests.sql.small_root import ROWS, SmallTables, chosen, document, sample
+from tests.sql.small_root import ROWS, SmallTables, chosen, document, sample, span
 
 TURNS = [{"role": "user", "content": "a | b"}, {"role": "assistant", "content": "c"}]
 
@@ -22,7 +22,8 @@ TURNS = [{"role": "user", "content": "a | b"}, {"role": "assistant", "content": 
 @pytest.fixture(scope="module")
 def exported(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four rows over three documents, one of them apart from the others, exported with a card."""
-    apart = sample("s9", "single", "report", "w1", (10, 2, 2), documents=[document("d2", 0, 50) | {"doc_id": "d9"}])
+    facts = {"documents": [document("d2", 0, 50) | {"doc_id": "d9"}], "evidence": [span("d9", 20, 40)]}
+    apart = sample("s9", "single", "report", "w1", (10, 2, 2), **facts)
     rows = ROWS | {
         "samples": [{**row, "messages": TURNS} for row in [*ROWS["samples"], apart]],
         "training_set": [*ROWS["training_set"], chosen("s9", "single", "report", 14, ["d9"])],

@@ -167,7 +167,7 @@ def test_commits_name_their_run(spark: SparkSession, root: str) -> None:
 
 
 def test_stages_are_the_shipped_ones() -> None:
-    assert len(BY_NAME) == 22
+    assert len(BY_NAME) == 23
 
 
 def test_a_crash_after_deferring_writes_no_row_twice(

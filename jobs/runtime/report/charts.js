@@ -85,6 +85,7 @@ L.startCharts = function () {
     L.charts.find((chart) => chart.box === entry.target).start();
   }), { rootMargin: "400px" });
   L.charts.forEach((chart) => seen.observe(chart.box));
+  setTimeout(() => L.charts.forEach((chart) => chart.start()), 1000); // the rest, for printing and saving the page
   let waiting = 0;
   addEventListener("resize", () => {
     clearTimeout(waiting);
