@@ -33,7 +33,7 @@ demo: setup ## the main job on the embedded default [ROOT=build/demo]
 	@echo $(ROOT)
 
 test: setup ## all tests but the long ones, in two processes with a Spark session each
-	$(PYTEST) -n 2 --dist loadfile -m "not ($(LONG))"
+	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m "not ($(LONG))"
 
 check: setup ## ruff, mypy, architecture
 	$(BIN)/ruff check .
