@@ -43,7 +43,7 @@ L.answer = function (name) {
 };
 
 L.sum = (records, column) => records.reduce((total, record) => total + (record[column] || 0), 0);
-L.words = (name) => String(name).replaceAll("_", " ");
+L.words = (name) => String(name).replaceAll("_", " ").replace(/:(?=\S)/g, ": ");
 L.distinct = (values) => [...new Set(values)];
 
 L.cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);

@@ -78,7 +78,7 @@ L.sections.funnel = {
           layoutIterations: 32, nodeAlign: "left", emphasis: { focus: "adjacency" },
           data: lane.nodes.map((node) => ({ ...node,
             itemStyle: { color: { step: theme.accent, kept: theme.good, rejected: theme.bad, waits: theme.muted }[node.kind], borderWidth: 0 },
-            label: { color: theme.ink, fontSize: 12, lineHeight: 15, formatter: node.told } })),
+            label: { color: theme.ink, fontSize: 12, lineHeight: 15, width: 145, overflow: "break", formatter: node.told } })),
           links: lane.links, lineStyle: { color: "source", opacity: 0.22, curveness: 0.5 },
         }],
       }));
