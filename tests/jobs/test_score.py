@@ -105,7 +105,6 @@ def test_a_root_of_imported_samples(spark: SparkSession, tmp_path: Path, capsys:
         "influence": 1,
         "training_set": 1,
         "sources": 1,
-        "source_files": 0,
     }
     tables = tables_at(spark, root)
     assert all(tables.kept(name).count() == 5 for name in ("imports", "samples", "influence"))
