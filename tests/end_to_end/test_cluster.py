@@ -35,6 +35,7 @@ def whole(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tupl
 
 
 @pytest.mark.spark
+@pytest.mark.cluster
 def test_two_executors_give_the_same_rows(spark: SparkSession, tmp_path: Path, shipment: Shipment) -> None:
     """local-cluster has real executors: pickling, imports and shuffles are those of a cluster."""
     kinds = ("Summarise this report", "Translate this letter into French", "Explain this source code", "List the facts")

@@ -141,6 +141,7 @@ def test_a_file_goes_with_everything_made_from_it_and_stays_away(
     assert judged[twin] is None, "the duplicate of what was forgotten is judged again"
 
 
+@pytest.mark.faults
 def test_documents_go_and_their_duplicates_are_judged_again(spark: SparkSession, root: str, tmp_path: Path) -> None:
     (tmp_path / "talks").mkdir()
     (tmp_path / "docs").mkdir()

@@ -46,6 +46,7 @@ def sums(tables: Tables) -> dict[str, int]:
 
 
 @pytest.mark.spark
+@pytest.mark.faults
 def test_stages_stay_unchanged_and_batches_stay_exactly_once(spark: SparkSession, root: str, tmp_path: Path) -> None:
     talk = write_conversations(tmp_path / "talk.jsonl", [["Summarise this.", "In short: so."]])
     docs = write_documents(tmp_path / "docs.jsonl", [prose("rice", 10), prose("tides", 10)])

@@ -24,6 +24,7 @@ HERE = ("documents", "long_documents")
 
 
 @pytest.mark.spark
+@pytest.mark.faults
 def test_a_restart_that_was_killed_is_ended_by_the_next_run_as_on_a_fresh_root(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -170,6 +170,7 @@ def test_stages_are_the_shipped_ones() -> None:
     assert len(BY_NAME) == 23
 
 
+@pytest.mark.faults
 def test_a_crash_after_deferring_writes_no_row_twice(
     spark: SparkSession, root: str, tmp_path: Path, talk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

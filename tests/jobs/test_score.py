@@ -44,6 +44,7 @@ def run(spark: SparkSession, root: Path, given: list[str], stages: Any = SCORING
     return status, json.loads(summary.read_text(encoding="utf-8"))
 
 
+@pytest.mark.faults
 def test_a_root_of_imported_samples(spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, root = tmp_path / "in", tmp_path / "root"
     folder.mkdir()

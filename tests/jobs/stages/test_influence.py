@@ -29,6 +29,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> InfluenceSettings:
     )
 
 
+@pytest.mark.faults
 def test_every_sample_is_measured_as_the_scorer_does_or_says_why_not(
     spark: SparkSession, settings: InfluenceSettings
 ) -> None:
