@@ -83,7 +83,7 @@ class InfluenceSettings(Section):
     long_model: str = "embedded"  # B
     long_revision: str = "main"
     short_context: Literal["window", "full"] = "window"  # what A reads: its own window, or (the paper) what B reads
-    short_window: Count = 0  # tokens A reads under `window`; 0 is its own window
+    short_window: Count = 0  # tokens A reads at a time under `window`; 0 is its own window
     short_rope_factor: Annotated[float, Field(gt=0)] = 1.0  # factor on A's RoPE base; the paper's is 200 under `full`
     template: Literal["gateau", "plain", "chat"] = "gateau"
     segment_tokens: Positive = 128

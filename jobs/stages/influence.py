@@ -18,7 +18,7 @@ ATTENTION_TOKENS = 16_384  # where attention takes about as long as everything e
 TASKS_A_CORE = 4  # what an estimate gets wrong evens out over so many
 
 
-@stage(streams="samples")
+@stage(streams="samples", revision=2)
 def influence(samples: DataFrame, *, influence: InfluenceSettings) -> DataFrame:
     """One row per sample; runs on the GPU where Spark gives the task one, long samples spread over the tasks."""
     facts = samples.select(F.col("id").alias("sample"), "setting", "document_type")

@@ -19,7 +19,7 @@ import torch
 
 from udfs.models.influence.causal import Causal
 from udfs.models.influence.probe import Probe
-from udfs.models.influence.recipe import NotMeasured, Parts, Recipe, Sample, segments
+from udfs.models.influence.recipe import NotMeasured, Parts, Reading, Recipe, Sample, segments
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -30,8 +30,9 @@ class Measurement:
     """Raw figures of one sample; with a `reason` only the counts that were reached. Log-perplexities: nats a token.
 
     context_tokens: what B read; dropped_tokens: cut from the context's head for B; short_context_tokens: what A read
+    before the response's beginning
     short_log_ppl, long_log_ppl: of the response under A and under B (HMG)
-    windowed_log_ppl: under B with only the context that fits A's window (one-model gap)
+    windowed_log_ppl: under B with what A reads (one-model gap)
     unasked_log_ppl: under B without context and instruction (instruction-following difficulty)
     segment_tokens [S], segment_log_ppl [S] (IS), segment_attention [S]: mass of the segment, averaged over response
     rows, heads and layers; layer_attention [layers][S]: the same per layer
@@ -57,7 +58,7 @@ class Measurement:
 class Scorer:
     """Two homologous models side by side, one tokenisation.
 
-    short_window: tokens A reads; None when it reads what B reads (the paper's HMG)
+    short_window: tokens A reads, a longer response in parts; None when it reads what B reads (the paper's HMG)
     batch_tokens: tokens of segments in one forward; halved for good when memory runs out
     """
 
@@ -86,22 +87,21 @@ class Scorer:
         response = len(parts.response)
         counts |= {"instruction_tokens": parts.instruction_tokens, "response_tokens": response}
         context = parts.fitted_context(self.long.window)
-        windowed = (
-            context if self.short_window is None else parts.fitted_context(min(self.short_window, self.long.window))
-        )
         counts |= {"context_tokens": len(context), "dropped_tokens": len(parts.context) - len(context)}
-        counts["short_context_tokens"] = len(windowed)
+        whole = Reading(parts.sequence(context), len(context), response)
+        window = self.long.window if self.short_window is None else self.short_window
+        short = parts.readings(window) if window < self.long.window else [whole]
+        counts["short_context_tokens"] = short[0].context_tokens
+        same = len(short) == 1 and short[0].context_tokens == len(context)
 
-        whole, end = parts.sequence(context), parts.sequence(windowed)
         probe = Probe(len(parts.head), len(context), self.segment_tokens, response)
-        long, attention = self._alone(lambda: self.long.probed(whole, response, probe))
-        same = len(windowed) == len(context)
+        long, attention = self._alone(lambda: self.long.probed(whole.ids, response, probe))
         spans = segments(len(context), self.segment_tokens)
         return Measurement(
             **counts,
-            short_log_ppl=self._one(self.short, end, response),
+            short_log_ppl=self._read(self.short, short),
             long_log_ppl=long,
-            windowed_log_ppl=long if same else self._one(self.long, end, response),
+            windowed_log_ppl=long if same else self._read(self.long, short),
             unasked_log_ppl=self._one(self.long, parts.unasked(), response)
             if len(parts.unasked()) > response
             else None,
@@ -113,6 +113,11 @@ class Scorer:
 
     def _one(self, model: Causal, ids: np.ndarray, response: int) -> float:
         return float(self._alone(lambda: model.log_perplexities(ids[None], response))[0])
+
+    def _read(self, model: Causal, readings: Sequence[Reading]) -> float:
+        """Log-perplexity of a response in parts."""
+        total = sum(self._one(model, each.ids, each.response_tokens) * each.response_tokens for each in readings)
+        return total / sum(each.response_tokens for each in readings)
 
     def _segment_log_ppl(self, parts: Parts, context: np.ndarray, spans: Sequence[tuple[int, int]]) -> list[float]:
         """IS, Eq. 3 before its norm: segments of one length share forwards of up to `batch_tokens`; no padding."""

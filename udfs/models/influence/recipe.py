@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,6 +48,14 @@ class Frame:
     tail: tuple[int, ...]
 
 
+class Reading(NamedTuple):
+    """A sequence (ids), how many of its tokens are context, and how many at its end are response to be predicted."""
+
+    ids: np.ndarray
+    context_tokens: int
+    response_tokens: int
+
+
 @dataclass(frozen=True, eq=False)
 class Parts:
     """Ids of a sample in their order (int64 arrays). `head` holds BOS, so BOS is in no segment.
@@ -79,6 +87,28 @@ class Parts:
         if room < 1:
             raise NotMeasured("no_room_for_context")
         return self.context[-room:]
+
+    def readings(self, window: int) -> list[Reading]:
+        """The response in parts, each behind the text that a model with this window reads before it.
+
+        Head and question stay in every reading. What is left of the window, the room, is one reading where context
+        and response fit; else a part takes up to half of it, and the other half holds the response so far and, where
+        that is shorter, the context's end. So no response is too long, and none of it is read with next to nothing.
+        Raises NotMeasured(`no_room_for_context`) when the question leaves no room for a token of each.
+        """
+        room = window - (len(self.head) + len(self.question))
+        if room < 2:
+            raise NotMeasured("no_room_for_context")
+        n = len(self.response)
+        size = n if len(self.context) + n <= room else room // 2
+        found = []
+        for start in range(0, n, size):
+            part = self.response[start : start + size]
+            before = _end(self.response[:start], room - len(part))
+            context = _end(self.context, room - len(part) - len(before))
+            ids = np.concatenate([self.head, context, self.question, before, part])
+            found.append(Reading(ids, len(context), len(part)))
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,6 +190,10 @@ def _chat_frame(tokenizer: Any) -> Frame:
         return tuple(tokenizer(part, add_special_tokens=False)["input_ids"]) if part else ()
 
     return Frame(special(head), special(between), special(tail))
+
+
+def _end(ids: np.ndarray, count: int) -> np.ndarray:
+    return ids[max(0, len(ids) - count) :]
 
 
 def _array(ids: list[int] | tuple[int, ...]) -> np.ndarray:

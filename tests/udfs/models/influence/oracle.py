@@ -46,6 +46,11 @@ class Oracle:
         attention = torch.stack([layer[0, :, first:].double().mean(dim=(0, 1)) for layer in out.attentions])
         return sum(values) / len(values), attention
 
+    def in_pieces(self, model: Any, pieces: list[tuple[list[int], int]]) -> float:
+        """Log-perplexity of a response whose parts end these sequences."""
+        total = sum(self.forward(model, ids, count)[0] * count for ids, count in pieces)
+        return total / sum(count for _, count in pieces)
+
     def measure(
         self, context: str, instruction: str, response: str, segment: int, window: int, short_window: int | None
     ) -> dict[str, Any]:
@@ -55,7 +60,17 @@ class Oracle:
         everything = self.ids(context)
         around = len(head) + len(question) + len(answer)
         kept = everything[max(0, len(everything) - (window - around)) :]
-        cut = kept if short_window is None else everything[max(0, len(everything) - (short_window - around)) :]
+        cut, pieces = kept, [(head + kept + question + answer, len(answer))]
+        if short_window is not None and around + len(everything) > short_window:
+            room = short_window - len(head) - len(question)
+            pieces = []
+            for start in range(0, len(answer), room // 2):
+                part = answer[start : start + room // 2]
+                read = list(zip("c" * len(everything) + "r" * start, everything + answer[:start], strict=True))
+                near = read[max(0, len(read) - (room - len(part))) :]
+                context, before = ([token for kind, token in near if kind == one] for one in "cr")
+                pieces.append((head + context + question + before + part, len(part)))
+                cut = cut if start else context
         long, attention = self.forward(self.long, head + kept + question + answer, len(answer))
         layers, values, sizes = [], [], []
         for start in range(0, len(kept), segment):
@@ -71,9 +86,9 @@ class Oracle:
             "short_context_tokens": len(cut),
             "instruction_tokens": len(instruction),
             "response_tokens": len(answer),
-            "short_log_ppl": self.forward(self.short, head + cut + question + answer, len(answer))[0],
+            "short_log_ppl": self.in_pieces(self.short, pieces),
             "long_log_ppl": long,
-            "windowed_log_ppl": self.forward(self.long, head + cut + question + answer, len(answer))[0],
+            "windowed_log_ppl": self.in_pieces(self.long, pieces),
             "unasked_log_ppl": self.forward(self.long, head + bare + answer, len(answer))[0],
             "segment_tokens": sizes,
             "segment_log_ppl": values,
