@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from jobs.runtime.settings import load_settings
 from jobs.runtime.synthesis import Choices, Synthesis
 from jobs.stages import STAGES
 from tests.fake_server.client import FakeServer
-from tests.faults.account import require_asked_once, require_equal
+from tests.faults.account import noted, require_asked_once, require_equal
 from tests.faults.corpus import teacher, write_corpus
 from tests.faults.job import DIES, Job
 
@@ -34,22 +33,21 @@ def test_a_worker_and_two_runs_are_killed(spark: SparkSession, tmp_path: Path) -
         assert synthesize(spark, tmp_path / "quiet", given, server.base_url) == 0
     with FakeServer(key=os.environ["FAKE_KEY"], latency=0.4) as server:
         asking = [*given, *teacher(server.base_url, concurrency=1)]
-        kills = list[float]()
+        kills = list[tuple[float, float]]()
 
         def answered(least: int) -> bool:
             return sum(request["answered"] for request in server.requests()) >= least
 
         with Job(root, asking, "--until", LAST) as job:
             assert job.wait_for(lambda: answered(1)), job.said
-            assert job.kill_one("pyspark.worker", min)
-            kills.append(time.monotonic())
+            with noted(kills):
+                assert job.kill_one("pyspark.worker", min)
             assert job.wait_for(lambda: answered(3)), job.said
-            kills.append(time.monotonic())
-            job.kill()
+            with noted(kills):
+                job.kill()
         # Between the ledger and the output.
         with Job(root, asking, "--until", LAST, entry=DIES, DIE_AT=f"before write {LAST}") as job:
             assert job.end() == 137, job.said
-            kills.append(time.monotonic())
         assert (root / "_lock").exists(), "it died with the root in its hands"
         sent = len(server.requests())
         assert synthesize(spark, root, given, server.base_url) == 0

@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 from jobs.runtime.errors import Interrupted
 from jobs.runtime.stopping import Stop
 from tests.fake_server.client import FakeServer
-from tests.faults.account import TRACES, require_asked_once
+from tests.faults.account import TRACES, noted, require_asked_once
 from tests.faults.corpus import teacher, write_corpus
 from tests.faults.job import Job
 
@@ -30,12 +30,13 @@ def test_a_run_in_the_middle_of_its_calls(tmp_path: Path, how: str) -> None:
         given += teacher(server.base_url, concurrency=1)
         with Job(tmp_path / "root", given, *UNTIL) as job:
             assert job.wait_for(lambda: any(request["answered"] for request in server.requests())), job.said
-            told = time.monotonic()
-            if how == "term":
-                job.signal(signal.SIGTERM)
-            else:
-                job.interrupt()
-            status = job.end()
+            told = list[tuple[float, float]]()
+            with noted(told):
+                if how == "term":
+                    job.signal(signal.SIGTERM)
+                else:
+                    job.interrupt()
+                status = job.end()
         assert status == (143 if how == "term" else 130), job.said
         assert not TRACES.search(job.said), job.said
         assert "what is done stays, and the next run continues" in job.said
@@ -43,7 +44,7 @@ def test_a_run_in_the_middle_of_its_calls(tmp_path: Path, how: str) -> None:
         server.change(latency=0.0)
         with Job(tmp_path / "root", given, *UNTIL) as job:
             assert job.end() == 0, job.said
-        require_asked_once(server.requests(), [told])
+        require_asked_once(server.requests(), told)
 
 
 @pytest.mark.faults

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,16 @@ def require_equal(spark: SparkSession, quiet: Path, disturbed: Path, last: str =
     assert_same_tables(tables_at(spark, quiet), tables_at(spark, disturbed), may_be_empty=not whole)
 
 
-def require_asked_once(requests: Iterable[dict[str, Any]], kills: list[float]) -> None:
-    """A request that was answered comes again only when it was in flight at a kill (times of `time.monotonic`)."""
+@contextmanager
+def noted(kills: list[tuple[float, float]]) -> Iterator[None]:
+    """Note when what happens inside was begun and when it was over: a process goes on for a while after it was told."""
+    begun = time.monotonic()
+    yield
+    kills.append((begun, time.monotonic()))
+
+
+def require_asked_once(requests: Iterable[dict[str, Any]], kills: list[tuple[float, float]]) -> None:
+    """A request that was answered comes again only when it was in flight at a kill (`noted` ones)."""
     answers: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for request in requests:
         if request["answered"]:
@@ -33,5 +43,5 @@ def require_asked_once(requests: Iterable[dict[str, Any]], kills: list[float]) -
     assert answers, "the job asked nobody"
     for tries in answers.values():
         for first in sorted(tries, key=lambda request: request["start"])[:-1]:
-            in_flight = any(first["start"] <= kill <= first["end"] + DURABLE_S for kill in kills)
+            in_flight = any(first["start"] <= dead and told <= first["end"] + DURABLE_S for told, dead in kills)
             assert in_flight, f"asked again though answered: {first}, kills at {kills}"

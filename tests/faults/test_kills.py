@@ -12,7 +12,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from tests.fake_server.client import FakeServer
-from tests.faults.account import require_asked_once, require_equal
+from tests.faults.account import noted, require_asked_once, require_equal
 from tests.faults.corpus import teacher, write_corpus
 from tests.faults.job import DIES, Job
 
@@ -59,13 +59,14 @@ def test_the_driver_is_killed_at_random_moments(
     spark: SparkSession, given: list[str], quiet: Path, server: FakeServer, tmp_path: Path
 ) -> None:
     """Further into the run each time, so that every stage has its turn."""
-    chance, kills, reached, lock = random.Random(4), list[float](), 0, tmp_path / "root" / "_lock"
+    chance, kills, reached, lock = random.Random(4), list[tuple[float, float]](), 0, tmp_path / "root" / "_lock"
     for _ in range(DRIVER_KILLS):
         reached += chance.randrange(4)
         with Job(tmp_path / "root", [*given, *teacher(server.base_url)]) as job:
             if job.wait_for(lambda job=job, least=reached: lock.exists() and job.progress() >= least):
                 time.sleep(chance.uniform(0.0, 2.0))
-            kills.append(time.monotonic())
+            with noted(kills):
+                job.kill()
     finish(given, server, tmp_path / "root")
     require_asked_once(server.requests(), kills)
     require_equal(spark, quiet, tmp_path / "root")
@@ -75,13 +76,11 @@ def test_the_driver_is_killed_at_random_moments(
 def test_the_driver_dies_between_writes_that_belong_together(
     spark: SparkSession, given: list[str], quiet: Path, server: FakeServer, tmp_path: Path, seed: int
 ) -> None:
-    kills = list[float]()
     for point in POINTS[seed - 1 :: 2]:
         with Job(tmp_path / "root", [*given, *teacher(server.base_url)], entry=DIES, DIE_AT=point) as job:
             assert job.end() == 137, f"it was not killed {point}: {job.said[-2000:]}"
-            kills.append(time.monotonic())
     finish(given, server, tmp_path / "root")
-    require_asked_once(server.requests(), kills)
+    require_asked_once(server.requests(), [])
     require_equal(spark, quiet, tmp_path / "root")
 
 
@@ -103,19 +102,27 @@ def test_workers_and_executors_are_killed_at_random_moments(
     count: int,
 ) -> None:
     """Spark tries the task again, and the run ends well by itself."""
-    chance, kills = random.Random(count), list[float]()
+    chance, kills = random.Random(count), list[tuple[float, float]]()
     with Job(tmp_path / "root", [*given, *teacher(server.base_url)], master=master) as job:
         reached = 0
         for _ in range(count):
             reached += 1 + chance.randrange(3)
             job.wait_for(lambda least=reached: job.progress() >= least)
             time.sleep(chance.uniform(0.0, 1.5))
-            if job.wait_for(lambda: job.kill_one(words, chance.choice)):
-                kills.append(time.monotonic())
+            job.wait_for(lambda: killed_one(job, words, chance, kills))
         assert job.end() == 0, job.said[-5000:]
     assert len(kills) == count
     require_asked_once(server.requests(), kills)
     require_equal(spark, quiet, tmp_path / "root")
+
+
+def killed_one(job: Job, words: str, chance: random.Random, kills: list[tuple[float, float]]) -> bool:
+    """Whether there was one to kill."""
+    with noted(kills):
+        found = job.kill_one(words, chance.choice)
+    if not found:
+        kills.pop()
+    return found
 
 
 def finish(given: list[str], server: FakeServer, root: Path) -> None:
