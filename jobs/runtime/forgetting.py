@@ -160,8 +160,7 @@ class _Burial:
             mine = rows.where(F.col("table") == name)
             waits = mine.select("input_id", F.lit(JUDGED_AGAIN).alias("reason")).distinct()
             self._runner.history.reopen(name)
-            passes = self._runner.history.open_deferrals(name).agg(F.max("pass")).collect()[0][0] or 0
-            self._runner.history.defer(name, waits, passes + 1)
+            self._runner.history.defer(name, waits, self._runner.history.next_pass(name))
         return rows.select("id", "table")
 
     def _move_records(self) -> None:

@@ -146,11 +146,24 @@ class History:
             self.record(replace(last, state="deferred"), StageTally(stage))
             self.flush()
 
+    def let_go(self, stage: str) -> None:
+        """Close what waits for a stage, durably: it is not wanted any more."""
+        last = self.last(stage)
+        if last is None or last.state != "deferred":
+            return
+        waits = self.open_deferrals(stage).select("input_id", F.lit(None).cast("string").alias("reason"))
+        self.defer(stage, waits, self.next_pass(stage))
+        self.record(replace(last, state="done"), StageTally(stage))
+        self.flush()
+
     def open_deferrals(self, stage: str) -> DataFrame:
-        """Ids that wait in the current epoch: (input_id, reason, pass) of each id's newest row."""
-        rows = self._tables.read("deferrals").where((F.col("stage") == stage) & (F.col("epoch") == self.epoch(stage)))
-        newest = rows.groupBy("input_id").agg(F.max_by("reason", "pass").alias("reason"), F.max("pass").alias("pass"))
+        """Ids that wait in the current epoch: (input_id, reason), each id's newest row."""
+        newest = self._deferrals(stage).groupBy("input_id").agg(F.max_by("reason", "pass").alias("reason"))
         return newest.where(F.col("reason").isNotNull())
+
+    def next_pass(self, stage: str) -> int:
+        """A number above that of every pass of the epoch, closed ones too: Delta skips a write whose number it saw."""
+        return int(self._deferrals(stage).agg(F.max("pass")).collect()[0][0] or 0) + 1
 
     def defer(self, stage: str, waits: DataFrame, number: int) -> None:
         """Append (input_id, reason) for pass `number`; a null reason closes a deferral."""
@@ -166,6 +179,9 @@ class History:
         )
         added = {"run_id": self._tables.run_id, "recipe": ""}
         self._tables.append(self._tables.conform(rows, "deferrals", added), "deferrals", {"stage": stage})
+
+    def _deferrals(self, stage: str) -> DataFrame:
+        return self._tables.read("deferrals").where((F.col("stage") == stage) & (F.col("epoch") == self.epoch(stage)))
 
     def _mark(self, names: Sequence[str], state: str, step: int) -> None:
         """A row that says where a name stands between two epochs, and nothing of its rows."""

@@ -70,8 +70,7 @@ def retry_rejected(runner: Runner, name: str) -> None:
     failed = runner.tables.read(name).where(F.col("reject_reason").startswith("llm:"))
     waits = failed.select(F.col("parent_ids")[0].alias("input_id"), F.lit("retry_rejected").alias("reason"))
     runner.history.reopen(name)
-    passes = runner.history.open_deferrals(name).agg(F.max("pass")).collect()[0][0] or 0
-    runner.history.defer(name, waits.dropDuplicates(["input_id"]), passes + 1)
+    runner.history.defer(name, waits.dropDuplicates(["input_id"]), runner.history.next_pass(name))
     runner.tables.delete(name, "reject_reason LIKE 'llm:%'", {"stage": name, "retry": True})
     runner.ledger.forget_failures(name)
 

@@ -104,18 +104,22 @@ class Runner:
             return
         waits = self.history.open_deferrals(stage.name).persist()
         try:
-            number = waits.agg(F.max("pass")).collect()[0][0]
-            if number is None:
+            if waits.isEmpty():
                 return
             ids = waits.select(F.col("input_id").alias("id"))
             rows = self._driving(stage, self.tables.read(str(stage.driving))).join(ids, "id", "left_semi")
-            epoch, number = self.history.epoch(stage.name), number + 1
+            epoch, number = self.history.epoch(stage.name), self.history.next_pass(stage.name)
             once = Once(f"longloom/{stage.name}/{epoch}/deferred", number)
             again = self._batch(stage, rows, tally, once, f"{epoch}-deferred-{number}", number)
-            closed = waits.select("input_id").join(again, "input_id", "left_anti")
-            self.history.defer(stage.name, closed.withColumn("reason", F.lit(None).cast("string")), number)
+            self._close(stage, waits, again, number)
         finally:
             waits.unpersist()
+
+    def _close(self, stage: Stage, waits: DataFrame, again: DataFrame, number: int) -> None:
+        """What waited and does not wait again is closed by pass `number`."""
+        closed = settled(waits.select("input_id").join(again, "input_id", "left_anti"))
+        if not closed.isEmpty():
+            self.history.defer(stage.name, closed.withColumn("reason", F.lit(None).cast("string")), number)
 
     def _fit(self, stage: Stage, tally: StageTally, wanted: DataFrame | None) -> None:
         """Fit once; a fitted table stays as it is until `--refit`."""
@@ -139,8 +143,12 @@ class Runner:
         self._write_whole(stage, rows, tally)
 
     def _top_up(self, stage: Stage, tally: StageTally, wanted: DataFrame | None) -> None:
-        """Append the next candidates, as many as the round wants."""
-        self._batch(stage, None, tally, None, "", wanted=wanted)
+        """Append the next candidates, as many as the round wants; those that waited are among them, or not wanted."""
+        waited = stage.ask is not None and self.tables.exists("deferrals")
+        number = self.history.next_pass(stage.name) if waited else 0
+        again = self._batch(stage, None, tally, None, "", number, wanted)
+        if waited:
+            self._close(stage, self.history.open_deferrals(stage.name), again, number)
 
     # -- one batch --------------------------------------------------------------------------------------
 

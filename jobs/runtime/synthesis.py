@@ -214,12 +214,12 @@ class Synthesis:
     def _label(self, runner: Runner, stage: Stage) -> None:
         """Ask for labels only while there is a classifier to train."""
         trained = runner.tables.exists("classifier") and runner.tables.read("classifier").limit(1).count()
-        if trained or runner.unchanged(stage):
+        wanted = 0 if trained else self._settings.classifier.labels - runner.tables.read("document_labels").count()
+        if wanted <= 0:
+            runner.history.let_go(stage.name)
+        if wanted <= 0 or runner.unchanged(stage):
             runner.skip(stage, "unchanged")
-            return
-        have = runner.tables.read("document_labels").count()
-        wanted = self._settings.classifier.labels - have
-        if wanted > 0:
+        else:
             runner.run(stage, self._spark.createDataFrame([(wanted,)], "count bigint"))
 
     def _register(self, runner: Runner, lineage: Lineage) -> None:

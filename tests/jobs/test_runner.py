@@ -10,8 +10,14 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.runtime.errors import GateStop, SchemaMismatch
+from jobs.runtime.history import History
+from jobs.runtime.settings import load_settings
 from jobs.runtime.stage import stage
+from jobs.runtime.synthesis import Choices, Synthesis
+from jobs.runtime.tables import Tables
+from jobs.stages import STAGES
 from tests.fake_server.client import FakeServer
+from tests.faults.corpus import teacher, write_corpus
 from tests.roots import BY_NAME, make_runner, prose, rows, run_stages, write_conversations, write_documents
 
 pytestmark = pytest.mark.spark
@@ -142,6 +148,57 @@ def seed_path_table(spark: SparkSession, runner: object) -> None:
         "document_type string, nodes array<struct<field: string, value: string, node: string>>, instruction string",
     )
     tables.append(tables.conform(frame, "seed_paths", {"run_id": "r", "recipe": "x"}), "seed_paths", {})
+
+
+def test_rows_that_wait_again_after_a_resolved_pass_are_written(
+    spark: SparkSession, root: str, tmp_path: Path, talk: Path
+) -> None:
+    """A later pass of retries is a write of its own, although nothing waits from the earlier ones."""
+    stages = ("conversations", "long_conversations", "meta_records")
+    more = tmp_path / "talk-2.jsonl"
+    with FakeServer(key=os.environ["FAKE_KEY"]) as server:
+        given = [f"inputs.conversations=['{tmp_path}/talk*.jsonl']", f"inputs.documents=['{talk}']"]
+        given += ["filter.min_conversation_tokens=50", *teacher(server.base_url, concurrency=2)]
+        made = []
+        for run, wanted in enumerate((0, 3, 3, 4)):
+            if run == 2:
+                write_conversations(more, [[f"Summarise this. {prose('basalt', 12)}", "In short: rock."]])
+            server.change(faults={"server_500": 1.0} if run % 2 == 0 else {}, times=99)
+            runner = make_runner(spark, root, given, f"run-{run}")
+            tally = run_stages(runner, *stages).stages["meta_records"]
+            made.append(len(rows(runner, "meta_records")))
+            assert made[-1] == wanted and tally.deferred == (run % 2 == 0) * (3 if run == 0 else 1), (made, tally)
+        assert runner.history.open_deferrals("meta_records").isEmpty()
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+def test_annotations_that_waited_wait_no_longer(spark: SparkSession, root: str, tmp_path: Path) -> None:
+    """Asked for in the next run, or no longer wanted: either way nothing is left in the queue."""
+    given = write_corpus(tmp_path)
+    with FakeServer(key=os.environ["FAKE_KEY"]) as server, FakeServer(key=os.environ["FAKE_KEY"]) as broken:
+        given += teacher(server.base_url)
+        broken.change(faults={"server_500": 1.0}, times=99)
+
+        def run(status: int, *changes: str) -> History:
+            settings = load_settings(None, [*given, *changes], root)
+            assert Synthesis(spark, settings, STAGES, Choices(until="document_labels")).run() == status
+            return History(Tables(spark, settings.storage))
+
+        history = run(4, f"llm.stages={{document_labels: {{base_url: '{broken.base_url}'}}}}")
+        waited = history.open_deferrals("document_labels").count()
+        assert waited > 0
+        history = run(0)
+        assert history.open_deferrals("document_labels").isEmpty()
+        assert Tables(spark, load_settings(None, given, root).storage).read("document_labels").count() == waited
+        history.reopen("document_labels")
+        history.defer(
+            "document_labels", spark.createDataFrame([("x", "llm:server")], "input_id string, reason string"), 7
+        )
+        history = run(0, f"classifier.labels={waited}")
+        assert history.open_deferrals("document_labels").isEmpty()
+        last = history.last("document_labels")
+        assert last is not None and last.state == "done"
 
 
 def test_what_fails_a_gate_is_never_written(spark: SparkSession, root: str) -> None:
