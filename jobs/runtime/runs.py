@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from pyspark.sql import functions as F
@@ -40,9 +41,10 @@ def begin(history: History, job: str, settings: Mapping[str, Any], choices: Mapp
     history.flush()
 
 
-def end(history: History, status: str) -> None:
-    """Note how it ended; durable with the rest of its account."""
-    history.record(Execution(EXECUTION, 0, "", {}, {}, -1, status.partition(":")[0], {}), StageTally(EXECUTION))
+def end(history: History, status: str, paid: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Note how it ended and what it `paid`; durable with the rest of its account."""
+    done = Execution(EXECUTION, 0, "", {}, {}, -1, status.partition(":")[0], paid)
+    history.record(done, StageTally(EXECUTION))
 
 
 def runs(tables: Tables) -> list[Run]:

@@ -122,6 +122,12 @@ class Summary:
             "plan": self.plan,
         }
 
+    def paid(self) -> dict[str, Any]:
+        """What the calls came to, by stage, and what was planned: the part of the account that SQL asks for."""
+        names = ("stage", "calls", "served", "tokens_in", "tokens_out", "tokens_cached", *MONEY)
+        told = [tally.as_dict() for tally in self.stages.values() if tally.calls or tally.served]
+        return {"costs": [{name: one[name] for name in names} for one in told], "plan": self.plan}
+
     def write(self, path: str) -> None:
         """Write the summary as JSON."""
         file = Path(path)

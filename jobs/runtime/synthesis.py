@@ -145,7 +145,6 @@ class Synthesis:
                 ledger.close()
                 summary.seconds = time.monotonic() - started
                 summary.sort(self._names())
-                end(history, summary.status)
                 if status in (0, 4):
                     self._close(runner, lineage, "FINISHED")
                 else:
@@ -158,8 +157,9 @@ class Synthesis:
         """Make the account of the run durable, and drop what only this run needed."""
         tables = runner.tables
         tables.fence()
-        runner.history.flush()
         runner.summary.plan = against_plan(runner, runner.history)
+        end(runner.history, runner.summary.status, runner.summary.paid())
+        runner.history.flush()
         locations = {name: tables.location(name) for name in (*self._names(), "rounds", "source_files")}
         lineage.close(runner.summary, runner.executed, locations, outcome)
         if self._choices.summary:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -72,6 +73,30 @@ def ran(sequence: int, stage: str, epoch: int, seconds: float, rows_out: int, ca
     return {"sequence": sequence, "stage": stage, "epoch": epoch, "seconds": seconds, "rows_out": rows_out,
             "calls": calls, "recipe": f"r{epoch}", "output_version": sequence, "run_id": "run-1",
             "made_from": "{}"}  # fmt: skip
+
+
+def ended(sequence: int, run: str, state: str, paid: Any) -> dict[str, Any]:
+    """What a run noted when it ended, or when it began."""
+    return {"sequence": sequence, "stage": "run", "epoch": 0, "seconds": 0.0, "state": state, "run_id": run,
+            "recipe": "", "output_version": -1, "made_from": "{}", "detail": json.dumps(paid)}  # fmt: skip
+
+
+def cost(stage: str, calls: int, tokens: int, money: float | None) -> dict[str, Any]:
+    return {"stage": stage, "calls": calls, "served": 2, "tokens_in": tokens, "tokens_out": 5, "tokens_cached": 1,
+            "money": money, "saved_ledger": money, "saved_cache": None}  # fmt: skip
+
+
+def around(expected: float) -> dict[str, float]:
+    return {"low": expected / 2, "expected": expected, "high": expected * 2}
+
+
+def planned(stage: str, calls: int, money: float | None, spent: float | None) -> dict[str, Any]:
+    return {
+        "stage": stage,
+        "planned": {"stage": stage, "calls": around(calls), "tokens_in": around(100), "tokens_out": around(10),
+                    "money": None if money is None else around(money)},
+        "actual": {"calls": 3, "tokens_in": 90, "tokens_out": 12, "tokens_cached": 40, "money": spent},
+    }  # fmt: skip
 
 
 def call(stage: str, status: str, tokens: tuple[int, int], cached: int | None, seconds: float) -> dict[str, Any]:
@@ -151,6 +176,12 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "stage_runs": [
         ran(1, "meta_records", 0, 1.0, 1, 0), ran(2, "meta_records", 1, 3.0, 1, 1), ran(3, "samples", 0, 3.0, 6, 2),
         ran(4, "samples", 0, 1.0, 2, 0), ran(5, "samples", 0, 0.0, 0, 0),
+        ended(6, "run-1", "begun", {"job": "synthesize", "settings": {}}),
+        ended(7, "run-1", "stopped",
+              {"costs": [cost("samples", 3, 9, 0.5)], "plan": [planned("samples", 9, 1.0, 0.5)]}),
+        ended(8, "run-2", "done", {"costs": [cost("samples", 1, 4, 0.25), cost("meta_records", 2, 7, None)],
+                                   "plan": [planned("meta_records", 4, None, None), planned("samples", 8, 1.5, 0.75)]}),
+        ended(9, "run-3", "done", {"costs": [], "plan": []}), ended(10, "run-0", "done", {}),
     ],
 }  # fmt: skip
 

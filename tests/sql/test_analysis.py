@@ -109,6 +109,15 @@ EXPECTED: dict[str, list[tuple[Any, ...]]] = {
     "costs": [
         ("samples", 2, 1, 30, 3, 4, 3.0, 0.5, 7.5, 0.75), ("meta_records", 1, 0, 5, 0, 0, 0.5, 0.25, 1.25, 0.0),
     ],
+    "run_costs": [
+        ("run-1", "samples", 3, 2, 9, 1, 5, 0.5, 0.5, None, 3, 0.5 / 3),
+        ("run-2", "meta_records", 2, 2, 7, 1, 5, None, None, None, 1, None),
+        ("run-2", "samples", 1, 2, 4, 1, 5, 0.25, 0.25, None, 1, 0.25),
+    ],
+    "planned_costs": [
+        ("run-2", "meta_records", 4.0, 2.0, 8.0, 3, 100.0, 90, 40, 10.0, 12, None, None, None, None),
+        ("run-2", "samples", 8.0, 4.0, 16.0, 3, 100.0, 90, 40, 10.0, 12, 1.5, 0.75, 3.0, 0.75),
+    ],
     "recipes": [("meta_records", 1, 2, "r1", "run-1", "{}"), ("samples", 0, 5, "r0", "run-1", "{}")],
     "rejected_examples": [
         ("conversations", "bad_json", 1, 1, "c4", "bad_json", None),

@@ -210,10 +210,26 @@ L.sections.evidence = {
   },
 };
 
+/** A plan in words: what of it was met. */
+L.planned = function (plan) {
+  const inside = (one) => one.calls >= one.calls_low && one.calls <= one.calls_high;
+  const off = plan.filter((one) => !inside(one)).map((one) => L.words(one.stage));
+  const whole = `${L.count(Math.round(L.sum(plan, "calls_planned")), "call")} with ${L.short(L.sum(plan, "tokens_in_planned"))} prompt tokens were planned, ${L.number(L.sum(plan, "calls"))} with ${L.short(L.sum(plan, "tokens_in"))} made`;
+  return `${whole}. ${off.length ? `Outside of the planned range: ${off.join(", ")}.` : "Every stage stayed in the planned range."}`;
+};
+
+L.against = function (plan) {
+  const money = plan.every((one) => one.usd_planned !== null && one.usd !== null) && L.sum(plan, "usd_planned") > 0;
+  const [column, unit] = money ? ["usd", "USD"] : L.sum(plan, "tokens_in") ? ["tokens_in", "prompt tokens"] : ["calls", "calls"];
+  return L.chart(`Planned against actual by stage, in ${unit}`, 90 + 44 * plan.length, L.bars(plan.map((one) => L.words(one.stage)), {
+    [`planned, ${unit}`]: plan.map((one) => one[`${column}_planned`]), actual: plan.map((one) => one[column]),
+  }, { horizontal: true, colours: { [`planned, ${unit}`]: "muted", actual: "accent" } }));
+};
+
 L.sections.cost = {
   title: "What it cost", menu: "Cost",
   build() {
-    const costs = L.answer("costs"), times = L.answer("stage_times");
+    const costs = L.answer("costs"), times = L.answer("stage_times"), plan = L.answer("planned_costs");
     if (!costs.length && !times.length) return [L.absent("costs")];
     const calls = L.sum(costs, "calls"), tokens = L.sum(costs, "tokens_in") + L.sum(costs, "tokens_out");
     const metered = tokens > 0;
@@ -222,11 +238,17 @@ L.sections.cost = {
       : { calls: costs.map((one) => one.calls) }, { horizontal: true, stack: metered ? "tokens" : null }));
     const spent = L.chart("Seconds by stage", 70 + 24 * times.length, L.bars(times.map((one) => L.words(one.stage)),
       { seconds: times.map((one) => one.seconds) }, { horizontal: true }));
+    const paid = L.answer("run_costs");
+    const known = (records, column) => (records.length && records.every((one) => one[column] !== null) ? L.sum(records, column) : null);
+    const usd = known(paid, "usd"), saved = L.sum(paid, "usd_saved_by_ledger") + L.sum(paid, "usd_saved_by_cache");
+    const money = usd === null ? (paid.length ? " The price of a model that was asked is not known, so no sum of money is told." : "")
+      : usd || saved ? ` The runs that ended paid ${L.number(usd)} USD; the ledger and prefix caches saved ${L.number(saved)} USD.` : " It cost no money.";
     return [
-      L.h("p", null, `${L.count(calls, "call")} to the teacher${metered ? ` with ${L.short(tokens)} tokens` : ", which counts no tokens,"} and ${L.number(Math.round(L.sum(times, "seconds") / 60))} minutes of stages: ${L.number(L.sum(costs, "calls_per_accepted"))} calls an accepted row. Calls that only prepare the graph do not grow with the number of rows.`),
+      L.h("p", null, `${L.count(calls, "call")} to the teacher${metered ? ` with ${L.short(tokens)} tokens` : ", which counts no tokens,"} and ${L.number(Math.round(L.sum(times, "seconds") / 60))} minutes of stages: ${L.number(L.sum(costs, "calls_per_accepted"))} calls an accepted row. Calls that only prepare the graph do not grow with the number of rows.${money}`),
+      plan.length ? L.card("Planned against actual", L.planned(plan), L.against(plan)) : L.h("p", { class: "note" }, "No plan stood open when these runs began, so there is nothing to hold them against: jobs/plan.py makes one before a run."),
       L.h("div", { class: "grid" }, costs.length ? L.card(metered ? "Tokens" : "Calls", "All calls that were made, failed ones too.", asked) : null,
         L.card("Time", "Of all runs of this root; stages may run two at a time.", spent)),
-      L.figures("costs", "stage_times"),
+      L.figures("planned_costs", "run_costs", "costs", "stage_times"),
     ];
   },
 };
