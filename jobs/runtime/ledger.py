@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 
 from graphs.checkpoints import settled as settled_frame
 from jobs.runtime.errors import BudgetReached, ServiceRefused
+from jobs.runtime.progress import Calls, spooled_calls
 from jobs.runtime.tables import Tables
 from udfs.llm.budget import Budget
 from udfs.llm.calls import CALL_DDL
@@ -92,6 +93,16 @@ class Ledger:
         self._one_at_a_time = threading.Lock()  # folding drops the segments of every stage
         self._say = say
         self._coordinator: Coordinator | None = None
+        self._spooled = spooled_calls(self._spool)
+        self._to_send: dict[str, int] = {}
+
+    def under_way(self, stage: str) -> Calls:
+        """How far the calls are that this run makes for a stage; where nobody counts them, by those in the spool."""
+        told = None if self._coordinator is None else self._coordinator.progress(stage)
+        if told is None:
+            return Calls(self._spooled(stage), self._to_send.get(stage, 0))
+        usd = None if price_of(self._settings.of(stage)) is None else told.usd
+        return Calls(told.answered, max(told.expected, told.answered), usd)
 
     def close(self) -> None:
         """End what keeps the limits of the calls; may be called twice."""
@@ -191,6 +202,7 @@ class Ledger:
         )
         parts = session.sparkContext.defaultParallelism
         spread = distinct.repartition(parts, F.coalesce("document", "key")).sortWithinPartitions("document", "key")
+        self._to_send[stage] = calls
         coordinator = self._coordinate(llm)
         if coordinator is not None:
             coordinator.expect(stage, calls)

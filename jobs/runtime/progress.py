@@ -35,13 +35,22 @@ class Tasks:
     all: int = 0
 
 
+@dataclass(frozen=True)
+class Calls:
+    """Calls of a stage: finished, those that it needs as far as known (0: not known), and what they cost."""
+
+    done: int = 0
+    all: int = 0
+    usd: float | None = None  # None: nothing asked for money yet, or the price is not known
+
+
 class Progress:
     """Tells which stages run and how far they are; `say` prints a line without tearing the changing one."""
 
     def __init__(
         self,
         tasks: Callable[[], Tasks],
-        calls: Callable[[str], int] = lambda stage: 0,
+        calls: Callable[[str], Calls] = lambda stage: Calls(),
         environment: Mapping[str, str] | None = None,
         out: TextIO | None = None,
     ) -> None:
@@ -107,8 +116,14 @@ class Progress:
 
     def _part(self, stage: str, age: float) -> str:
         calls = self._calls(stage)
-        rate = f" {calls:,} calls ({60 * calls / age:,.0f} a minute)" if calls and age > 0 else ""
-        return f"{stage} {_clock(age)}{rate}"
+        if not calls.done or age <= 0:
+            return f"{stage} {_clock(age)}"
+        told = f"{stage} {_clock(age)} {calls.done:,}"
+        told += f" of {calls.all:,} calls" if calls.all > calls.done else " calls"
+        told += f" ({60 * calls.done / age:,.0f} a minute"
+        if calls.all > calls.done and age >= SOON_S:
+            told += f", about {_clock(age * (calls.all - calls.done) / calls.done)} left"
+        return told + ")" + (f" {calls.usd:,.2f} USD" if calls.usd else "")
 
 
 def spark_tasks(context: SparkContext) -> Callable[[], Tasks]:

@@ -25,7 +25,7 @@ from jobs.runtime.lineage import Lineage, preload
 from jobs.runtime.lock import RootLock
 from jobs.runtime.opening import drop_scratch, sources_of
 from jobs.runtime.plans import against_plan, comparison_lines
-from jobs.runtime.progress import Progress, spark_tasks, spooled_calls
+from jobs.runtime.progress import Progress, spark_tasks
 from jobs.runtime.restart import require_recipes, restart, retry_rejected
 from jobs.runtime.rounds import ROUND, run_rounds
 from jobs.runtime.runner import Runner
@@ -116,7 +116,7 @@ class Synthesis:
             tables.run_id = summary.run_id = lineage.run_id
             if lineage.warning:
                 summary.warn(lineage.warning)
-            progress = Progress(spark_tasks(self._spark.sparkContext), spooled_calls(f"{tables.state}/_spool"))
+            progress = Progress(spark_tasks(self._spark.sparkContext), lambda stage: ledger.under_way(stage))
             ledger = Ledger(tables, self._settings.llm, self._settings.tokenizer, self._serving, progress.say)
             runner = Runner(self._spark, self._settings, tables, ledger, history, summary, progress.say)
             runner.running = progress.running

@@ -10,21 +10,37 @@ import pytest
 
 from jobs.runtime import progress
 from jobs.runtime.launch import TERMINAL
-from jobs.runtime.progress import CLEAR, Progress, Tasks, spooled_calls
+from jobs.runtime.progress import CLEAR, Calls, Progress, Tasks, spooled_calls
 
 
-def telling(tasks: Tasks, calls: int = 0, columns: str = "120") -> tuple[Progress, io.StringIO]:
+def telling(tasks: Tasks, calls: Calls | None = None, columns: str = "120") -> tuple[Progress, io.StringIO]:
     out = io.StringIO()
-    return Progress(lambda: tasks, lambda stage: calls, {TERMINAL: columns}, out), out
+    return Progress(lambda: tasks, lambda stage: calls or Calls(), {TERMINAL: columns}, out), out
 
 
 def test_a_line_tells_stages_tasks_rate_and_what_is_left() -> None:
-    told, _ = telling(Tasks(5, 20), calls=90)
+    told, _ = telling(Tasks(5, 20), Calls(90))
     assert told.line(time.monotonic()) == ""
     with told.running("meta_records"):
         line = told.line(time.monotonic() + 90)
     assert line == "… meta_records 1 min 30 s 90 calls (60 a minute), 5 of 20 tasks, about 4 min 30 s left of this step"
     assert told.line(time.monotonic()) == ""
+
+
+@pytest.mark.parametrize(
+    ("calls", "age", "told"),
+    [
+        (Calls(90, 360, 1.5), 90, "90 of 360 calls (60 a minute, about 4 min 30 s left) 1.50 USD"),
+        (Calls(5, 360, 0.0), 5, "5 of 360 calls (60 a minute)"),  # too early to tell
+        (Calls(90, 90, 1234.5), 90, "90 calls (60 a minute) 1,234.50 USD"),
+        (Calls(0, 360), 90, ""),
+    ],
+)
+def test_calls_tell_what_is_left_and_spent(calls: Calls, age: float, told: str) -> None:
+    progress, _ = telling(Tasks(), calls)
+    with progress.running("samples"):
+        line = progress.line(time.monotonic() + age)
+    assert line == f"… samples {'1 min 30 s' if age == 90 else '5 s'} {told}".rstrip()
 
 
 def test_young_stages_and_few_tasks_promise_nothing() -> None:

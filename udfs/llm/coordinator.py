@@ -13,7 +13,7 @@ import socket
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event, Thread
 
 import orjson
@@ -116,6 +116,11 @@ class Coordinator:
             progress.expected = progress.answered + calls
 
         self._loop.call_soon_threadsafe(note)
+
+    def progress(self, stage: str) -> Progress | None:
+        """How far the calls of a stage are at this moment; None before its first."""
+        found = self._stages.get(stage)
+        return None if found is None else replace(found.progress)
 
     def close(self) -> None:
         """Stop listening and end; may be called twice."""

@@ -137,12 +137,14 @@ def test_a_budget_stops_all_tasks_and_keeps_what_was_in_flight(
         settings = settings_for(server, api_key_env="", concurrency=4, max_tokens=200, **prices, **budget)
         with coordinating(settings) as coordinator:
             rows = send_from_two(settings, coordinator.address, tmp_path, 60)
-            spent = coordinator.budget.spent
+            spent, told = coordinator.budget.spent, coordinator.progress("stage")
+            assert coordinator.progress("another") is None
         log = server.requests()
     stopped = [row for row in rows if row["error_kind"] == "budget"]
     answered = [row for row in rows if row["status"] == "ok"]
     assert len(answered) + len(stopped) == 120 and len(log) == len(answered) == len(spooled(str(tmp_path)))
     assert least <= len(answered) < 120
+    assert told is not None and told.answered == len(answered) and told.usd == pytest.approx(spent)
     assert all(next(iter(budget)) in row["error"] for row in stopped)
     if "budget_calls" in budget:
         assert len(answered) == 40
