@@ -132,7 +132,7 @@ class EvidenceSettings(Section):
 class LlmSettings(Section):
     """The teacher, and how it is called."""
 
-    teacher: Literal["offline", "openai"] = "offline"
+    teacher: Literal["offline", "openai", "openai_batch"] = "offline"  # the last by batch files, at half the price
     base_url: str = "https://api.openai.com/v1"
     query: dict[str, str] = Field(default_factory=dict)  # added to every address, such as Azure's api-version
     model: str = "offline-extractive-1"
@@ -154,6 +154,10 @@ class LlmSettings(Section):
     max_error_share: Share = 0.5  # so many of a stage's last hundred tries failed: it stops; 1 never stops
     budget_calls: Count = 0  # requests that a run may send; 0 is without limit
     budget_usd: Annotated[float, Field(ge=0)] = 0.0
+    batch_requests: Positive = 50_000  # of a batch file, at most
+    batch_bytes: Positive = 200_000_000
+    batch_poll_s: Annotated[float, Field(gt=0)] = 30.0  # between two looks at what is outstanding
+    batch_wait_s: Count = 86_400  # for a stage's batches; 0 looks once, and the next run collects
     price_input: Annotated[float, Field(ge=0)] | None = None  # USD per million tokens; None looks the model up
     price_output: Annotated[float, Field(ge=0)] | None = None
     price_cached: Annotated[float, Field(ge=0)] | None = None

@@ -14,11 +14,13 @@ from typing import Any
 from jobs.runtime.settings import Settings
 from jobs.runtime.stage import Stage
 from udfs.llm.requests import prompt_sha
+from udfs.llm.teachers import who_answers
 
 NOT_IN_RECIPE: Mapping[str, frozenset[str]] = {
     "llm": frozenset({"base_url", "query", "api_key_env", "key_header", "cache_key", "coordinator_port", "stages"})
     | {"raised_max_tokens", "context_tokens", "concurrency", "timeout_s", "max_error_share"}
     | {"requests_per_minute", "tokens_per_minute", "rate_window_s"}
+    | {"batch_requests", "batch_bytes", "batch_poll_s", "batch_wait_s"}
     | {"budget_calls", "budget_usd", "price_input", "price_output", "price_cached"},
     "tokenizer": frozenset({"engine", "parity_documents"}),  # every engine gives the reference's counts
     "embedder": frozenset({"batch_tokens", "device"}),
@@ -37,6 +39,8 @@ def recipe(stage: Stage, settings: Settings) -> dict[str, Any]:
         section = settings.llm.of(stage.name) if name == "llm" else getattr(settings, name)
         values = section.model_dump(mode="json")
         kept = {key: value for key, value in values.items() if key not in NOT_IN_RECIPE.get(name, ())}
+        if name == "llm":
+            kept["teacher"] = who_answers(kept["teacher"])
         if kept:
             made_from[name] = kept
     if stage.takes_seed:

@@ -46,6 +46,11 @@ class FakeServer:
         found: list[dict[str, Any]] = self._get("/log")["requests"]
         return found
 
+    def batches(self) -> list[dict[str, Any]]:
+        """The log of batches: one entry per batch that was made, as it stands."""
+        found: list[dict[str, Any]] = self._get("/log")["batches"]
+        return found
+
     def most_in_flight(self) -> int:
         """The largest number of requests that were open at once."""
         return int(self._get("/log")["most_in_flight"])

@@ -66,15 +66,22 @@ def error_response(kind: str, retry_after: float, message: str = "") -> web.Resp
     """The HTTP error of a fault that is one."""
     if kind not in _STATUSES:
         return None
-    status, code, words = _STATUSES[kind]
+    status, body = error_body(kind, message) or (500, {})
     headers = {}
     if kind == "rate_limited":
         headers["retry-after"] = f"{retry_after:g}"
     if kind == "rate_limited_date":
         now = 1_700_000_000
         headers = {"date": formatdate(now, usegmt=True), "retry-after": formatdate(now + 3, usegmt=True)}
-    body = {"error": {"message": message or words, "type": "error", "param": None, "code": code}}
     return web.json_response(body, status=status, headers=headers)
+
+
+def error_body(kind: str, message: str = "") -> tuple[int, dict[str, Any]] | None:
+    """Status and body of a fault that is an HTTP error."""
+    if kind not in _STATUSES:
+        return None
+    status, code, words = _STATUSES[kind]
+    return status, {"error": {"message": message or words, "type": "error", "param": None, "code": code}}
 
 
 async def broken_wire(kind: str, request: web.Request, payload: dict[str, Any], slow: float) -> web.StreamResponse:

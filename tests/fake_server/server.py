@@ -22,6 +22,7 @@ from aiohttp import web
 sys.path.insert(0, str(Path(__file__).parent))  # run as a script, from anywhere
 import faults
 import replies
+from batches import BatchEndpoints
 
 CHARS_PER_TOKEN = 4
 CACHE_BLOCK = 128 * CHARS_PER_TOKEN  # providers cache prefixes in steps of 128 tokens
@@ -38,6 +39,7 @@ class FakeOpenAI:
         self.prefixes: set[str] = set()
         self.in_flight = self.most_in_flight = 0
         self.fixed: bytes | None = None
+        self.batches = BatchEndpoints(options, self._refused, self.answer_line)
 
     def app(self) -> web.Application:
         """The aiohttp application."""
@@ -45,12 +47,14 @@ class FakeOpenAI:
         app.router.add_post("/v1/chat/completions", self.chat)
         app.router.add_get("/v1/models", self.models)
         app.router.add_get("/log", self.show_log)
+        self.batches.add_to(app.router)
         app.router.add_post("/options", self.change)
         return app
 
     async def show_log(self, _: web.Request) -> web.Response:
         """Every request so far, with what came of it."""
-        return web.json_response({"requests": self.log, "most_in_flight": self.most_in_flight})
+        told = {"requests": self.log, "most_in_flight": self.most_in_flight, "batches": self.batches.log}
+        return web.json_response(told)
 
     async def change(self, request: web.Request) -> web.Response:
         """Change options (faults, latency, key, …) while running."""
@@ -95,6 +99,27 @@ class FakeOpenAI:
         finally:
             self.in_flight -= 1
             entry["end"] = time.monotonic()
+
+    def answer_line(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Status and body for one line of a batch; faults below HTTP become a 500."""
+        digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+        self.tries[digest] += 1
+        entry = {"hash": digest, "try": self.tries[digest], "fault": None, "answered": False, "batch": True}
+        self.log.append(entry)
+        prompt = "\n".join(message["content"] for message in body["messages"])
+        options = self.options
+        fault = faults.choose(digest, prompt, options["faults"], options["seed"], self.tries[digest], options["times"])
+        entry["fault"] = fault
+        error = faults.error_body("server_500" if fault in faults.BROKEN_WIRE else fault or "")
+        if error is not None:
+            return error
+        task, value = replies.reply_to(body)
+        completion = self._completion(body, prompt, json.dumps(value, ensure_ascii=False), digest)
+        entry.update(task=task, usage=completion["usage"], answered=True)
+        if fault is not None:
+            is_correction = any(message["role"] == "assistant" for message in body["messages"])
+            completion = faults.spoil(fault, completion, is_correction, body.get("max_tokens", 0))
+        return 200, completion
 
     async def _static(self, content: bytes) -> web.Response:
         """One fixed completion, as fast as can be: for benchmarks of clients."""
@@ -198,6 +223,11 @@ def main() -> None:
         "retry_after": 0.05,
         "schema": "strict",  # or refused, ignored: what it does with a JSON schema
         "static": None,  # a text that every request gets at once, unlogged
+        "batch_looks": 1,  # how often a batch is looked at before it has ended; -1 never ends it
+        "batch_expires": 0.0,  # share of lines that are not run in the first batch they come in
+        "batch_faults": {},  # step (upload, create, content, …) -> how often it fails with 500, once its work is done
+        "batch_refuses": None,  # a code with which whole files are refused
+        "batches": True,  # whether there are such endpoints at all
         "grants": {},  # requests and tokens a minute, told in headers
     }
     asyncio.run(serve({**options, **given.options}, given.lifetime))

@@ -32,14 +32,19 @@ class Budget:
             )
         return "stop" if self.used_up is not None else "go"
 
-    def enter(self, expected: float) -> None:
-        """One request is sent."""
-        self.sent += 1
-        self.in_flight += 1
+    def enter(self, expected: float, calls: int = 1) -> None:
+        """So many requests are sent, expected to cost this together."""
+        self.sent += calls
+        self.in_flight += calls
         self._held += expected
 
-    def leave(self, expected: float, actual: float) -> None:
-        """It has come to an end, and to this price."""
-        self.in_flight -= 1
+    def left(self) -> tuple[int | None, float | None]:
+        """Requests and USD that may still go, what is in flight taken off; None without a limit."""
+        calls = max(0, self._calls - self.sent) if self._calls else None
+        return calls, max(0.0, self._usd - self.spent - self._held) if self._usd else None
+
+    def leave(self, expected: float, actual: float, calls: int = 1) -> None:
+        """They have come to an end, and to this price."""
+        self.in_flight -= calls
         self._held = self._held - expected if self.in_flight else 0.0
         self.spent += actual

@@ -89,14 +89,11 @@ class Caller:
     async def _further(self, job: Job, step: FurtherCall, text: str, kept: list[Future[None]]) -> Outcome:
         """The one further call; its outcome is the last word."""
         request = job.request
-        if step == "longer":
-            call = longer(request, self._manners.raised_max_tokens)
-        else:
-            call = correction(request, text, parse_reply(text, request.task).error or "the reply could not be read")
-        reply = await self._ask(call, self._manners.obstacle(call))
-        outcome = outcome_of_reply(request.key, reply, request.task)
-        if reply.status == "ok" and outcome.status != "ok":
-            reply = replace(reply, status="lasting", error_kind=ErrorKind.BAD_JSON, error=outcome.error)
+        call = further_request(request, step, text, self._manners.raised_max_tokens)
+        answered = await self._ask(call, self._manners.obstacle(call))
+        outcome = outcome_of_reply(request.key, answered, request.task)
+        reply = last_word(answered, outcome)
+        if reply is not answered:
             self._manners.circuit.judge(reply)
         kept.append(self._record(self._row(job, call, reply, parent_key=request.key)))
         return outcome
@@ -139,25 +136,43 @@ class Caller:
         return reply
 
     def _row(self, job: Job, request: Request, reply: Reply, parent_key: str | None) -> CallRow:
-        """The record of a finished call."""
-        return CallRow(
-            id=None,
-            key=request.key,
-            parent_key=parent_key,
-            stage=self._origin.stage,
-            task=request.task,
-            run_id=self._origin.run_id,
-            teacher=self._origin.teacher,
-            model=reply.model or str(request.parameters.get("model")),
-            status=reply.status,
-            error_kind=reply.error_kind,
-            error=None if reply.error is None else encodable(reply.error),
-            text=None if reply.text is None else encodable(reply.text),
-            finish_reason=reply.finish_reason,
-            tokens_in=reply.tokens_in,
-            tokens_out=reply.tokens_out,
-            tokens_cached=reply.tokens_cached,
-            seconds=reply.seconds,
-            prompt_sha=job.prompt_sha,
-            parameters=canonical_json(dict(request.parameters)),
-        )
+        return call_row(self._origin, job.prompt_sha, request, reply, parent_key)
+
+
+def further_request(request: Request, step: FurtherCall, text: str, raised_max_tokens: int) -> Request:
+    """The one further call after a reply with this text."""
+    if step == "longer":
+        return longer(request, raised_max_tokens)
+    return correction(request, text, parse_reply(text, request.task).error or "the reply could not be read")
+
+
+def last_word(reply: Reply, outcome: Outcome) -> Reply:
+    """The reply of a further call as it counts: a text that still cannot be read is a lasting failure."""
+    if reply.status == "ok" and outcome.status != "ok":
+        return replace(reply, status="lasting", error_kind=ErrorKind.BAD_JSON, error=outcome.error)
+    return reply
+
+
+def call_row(origin: Origin, prompt_sha: str, request: Request, reply: Reply, parent_key: str | None) -> CallRow:
+    """The record of a finished call."""
+    return CallRow(
+        id=None,
+        key=request.key,
+        parent_key=parent_key,
+        stage=origin.stage,
+        task=request.task,
+        run_id=origin.run_id,
+        teacher=origin.teacher,
+        model=reply.model or str(request.parameters.get("model")),
+        status=reply.status,
+        error_kind=reply.error_kind,
+        error=None if reply.error is None else encodable(reply.error),
+        text=None if reply.text is None else encodable(reply.text),
+        finish_reason=reply.finish_reason,
+        tokens_in=reply.tokens_in,
+        tokens_out=reply.tokens_out,
+        tokens_cached=reply.tokens_cached,
+        seconds=reply.seconds,
+        prompt_sha=prompt_sha,
+        parameters=canonical_json(dict(request.parameters)),
+    )

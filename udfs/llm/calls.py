@@ -37,7 +37,7 @@ CALL_DDL = ", ".join(f"{field.name} {_SPARK_NAMES[str(field.type)]}" for field i
 
 
 class CallRow(TypedDict):
-    """One finished call; `id` is sha256 of key, segment and line, and is set when the segment is read."""
+    """One finished call; `id` is sha256 of key, segment and line, set when the segment is read, where it has none."""
 
     id: str | None
     key: str

@@ -70,6 +70,12 @@ def _of_status(error: openai.APIStatusError, key: str | None) -> Reply:
     return failed(kind, sentence, retry_after=retry_after(headers), limits=limits(headers))
 
 
+def of_status(status: int, body: object, key: str | None) -> Reply:
+    """The failed reply for a status and a body that came by another way than this connection."""
+    code, message = _code_and_message(body)
+    return failed(_kind(status, code, message), scrub(f"HTTP {status}: {message or 'no message'}", key))
+
+
 def of_error_body(completion: ChatCompletion, key: str | None) -> Reply | None:
     """Some gateways send an error with status 200: the failed reply for it, or None."""
     body = getattr(completion, "error", None)

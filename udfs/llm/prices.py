@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from udfs.llm.teachers import BATCH
 from udfs.settings import LlmSettings
 
 MILLION = 1_000_000
@@ -30,7 +31,7 @@ class Price(NamedTuple):
     output: float
     cached: float
 
-    def cost(self, tokens_in: int, tokens_out: int, tokens_cached: int = 0) -> float:
+    def cost(self, tokens_in: float, tokens_out: float, tokens_cached: float = 0) -> float:
         """USD of calls with these tokens; the cached ones are among `tokens_in`."""
         fresh = max(0, tokens_in - tokens_cached)
         return (fresh * self.input + tokens_cached * self.cached + tokens_out * self.output) / MILLION
@@ -54,6 +55,17 @@ def price_of(settings: LlmSettings) -> Price | None:
     if settings.price_cached is not None:
         return Price(per_input, per_output, settings.price_cached)
     return Price(per_input, per_output, listed.cached if listed and settings.price_input is None else per_input)
+
+
+def share_of_price(teacher: str) -> float:
+    """The share of the price online that a call through this teacher costs."""
+    return BATCH_SHARE if teacher == BATCH else 1.0
+
+
+def paid_price(settings: LlmSettings) -> Price | None:
+    """What calls through the settings' teacher cost, None when the price is not known."""
+    online, share = price_of(settings), share_of_price(settings.teacher)
+    return None if online is None else Price(*(part * share for part in online))
 
 
 def price(model: str, base_url: str = "") -> Price | None:

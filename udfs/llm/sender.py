@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -92,14 +92,14 @@ def send(
 
 def run_sending(sending: Sending, batches: Batches) -> Batches:
     """One task attempt: see `send`."""
-    partition = _partition()
+    partition = partition_id()
     known = _answered_before(sending, partition)
     raises_limit = sending.settings.raised_max_tokens > 0
     with SpoolWriter(sending.spool, sending.stage, sending.run_id, partition) as spool:
         window = _Window(sending, spool)
         try:
             for chain in _chains(batches):
-                window.submit([_served(job, known, raises_limit) for job in _jobs(sending, chain)])
+                window.submit([_served(job, known, raises_limit) for job in jobs_of(sending, chain)])
                 yield from window.finished(at_least=OUTCOMES_PER_BATCH)
             window.wait()
             yield from window.finished(at_least=1)
@@ -107,7 +107,7 @@ def run_sending(sending: Sending, batches: Batches) -> Batches:
             window.close()  # only a closed or failed task has calls left here
 
 
-def _partition() -> int:
+def partition_id() -> int:
     """Number of the Spark partition at work, 0 outside Spark."""
     from pyspark import TaskContext
 
@@ -117,7 +117,7 @@ def _partition() -> int:
 
 def _chains(batches: Batches) -> Iterator[list[dict[str, Any]]]:
     """Rows that follow each other with one document, at most LONGEST_CHAIN; without one each stands alone."""
-    for document, rows in groupby(_rows(batches), key=lambda row: row["document"]):
+    for document, rows in groupby(rows_of(batches), key=lambda row: row["document"]):
         chain: list[dict[str, Any]] = []
         for row in rows:
             chain.append(row)
@@ -128,14 +128,14 @@ def _chains(batches: Batches) -> Iterator[list[dict[str, Any]]]:
             yield chain
 
 
-def _rows(batches: Batches) -> Iterator[dict[str, Any]]:
+def rows_of(batches: Batches) -> Iterator[dict[str, Any]]:
     """Rows one at a time: a batch of long prompts must not lie in memory twice."""
     for batch in batches:
         for index in range(batch.num_rows):
             yield batch.slice(index, 1).to_pylist()[0]
 
 
-def _jobs(sending: Sending, rows: list[dict[str, Any]]) -> Iterator[Job]:
+def jobs_of(sending: Sending, rows: Iterable[dict[str, Any]]) -> Iterator[Job]:
     """Jobs from request rows."""
     for row in rows:
         messages = tuple(Message(role=turn["role"], content=turn["content"]) for turn in row["messages"])

@@ -10,8 +10,9 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -31,9 +32,11 @@ __all__ = [
     "SpoolUnavailable",
     "SpoolWriter",
     "list_segments",
+    "open_storage",
     "read_segment",
     "read_segments",
     "remove_segments",
+    "segment_writer",
 ]
 
 OBJECT_GROUP_SECONDS = 2.0  # the loss window on storage that cannot append
@@ -67,7 +70,7 @@ def _partition_of(name: str) -> int:
     return int(parts[1][1:]) if len(parts) >= 3 and parts[1][1:].isdigit() else -1
 
 
-def _open_storage(url: str) -> tuple[Any, str, bool]:
+def open_storage(url: str) -> tuple[Any, str, bool]:
     """(filesystem, path in it, whether files there can be appended to)."""
     try:
         filesystem, path = fsspec.core.url_to_fs(url)
@@ -142,7 +145,7 @@ class SpoolWriter:
 
     def __init__(self, spool: str, stage: str, run_id: str, partition: int = 0) -> None:
         self.name = _segment_name(run_id, partition)
-        filesystem, path, local = _open_storage(f"{spool.rstrip('/')}/{stage}")
+        filesystem, path, local = open_storage(f"{spool.rstrip('/')}/{stage}")
         self._where = f"{spool.rstrip('/')}/{stage}/{self.name}"
         try:
             self._sink: _Sink = _LocalSink(path, self.name) if local else _ObjectSink(filesystem, path, self.name)
@@ -210,6 +213,24 @@ class SpoolWriter:
                 durable.set_result(None)
 
 
+@contextmanager
+def segment_writer(spool: str, stage: str, name: str) -> Iterator[Callable[[bytes], None]]:
+    """Writes whole lines into a segment of the given name, which is durable when the context ends.
+
+    For rows that bring their ids: the name may come again, and replaces what it held. Raises SpoolUnavailable.
+    """
+    filesystem, path, local = open_storage(f"{spool.rstrip('/')}/{stage}")
+    try:
+        filesystem.makedirs(path, exist_ok=True)
+        with filesystem.open(f"{path}/{name}.jsonl", "wb") as file:
+            yield file.write
+            if local:
+                file.flush()
+                os.fsync(file.fileno())
+    except OSError as error:
+        raise SpoolUnavailable(f"spool {path}/{name} cannot be written: {error}") from error
+
+
 def _waited_for(group: list[tuple[bytes, Future[None]]]) -> Iterator[Future[None]]:
     """Futures that nobody gave up meanwhile: to settle one that was cancelled would end the writing thread."""
     return (durable for _, durable in group if durable.set_running_or_notify_cancel())
@@ -217,7 +238,7 @@ def _waited_for(group: list[tuple[bytes, Future[None]]]) -> Iterator[Future[None
 
 def list_segments(spool: str, stage: str | None = None) -> list[Segment]:
     """All segments below a spool, or those of one stage, by name; none when the folder does not exist."""
-    filesystem, path, _ = _open_storage(f"{spool.rstrip('/')}/{stage}" if stage else spool.rstrip("/"))
+    filesystem, path, _ = open_storage(f"{spool.rstrip('/')}/{stage}" if stage else spool.rstrip("/"))
     filesystem.invalidate_cache()
     if not filesystem.exists(path):
         return []
@@ -228,14 +249,15 @@ def list_segments(spool: str, stage: str | None = None) -> list[Segment]:
 
 def read_segment(segment: Segment) -> list[CallRow]:
     """The rows of one segment, with ids. A torn last line, left by a kill in mid-write, is no row."""
-    filesystem, path, _ = _open_storage(segment.url)
+    filesystem, path, _ = open_storage(segment.url)
     lines = bytes(filesystem.cat_file(path)).split(b"\n")
     rows = []
     for number, line in enumerate(lines[:-1]):  # what follows the last newline is torn, or nothing
         row = _row(line)
         if row is not None:
             raw_id = f"{row['key']}\n{segment.name}\n{number}"
-            row["id"] = hashlib.sha256(raw_id.encode("utf-8")).hexdigest()
+            # A result of a batch brings its own: it may be collected twice, into segments of different names.
+            row["id"] = row["id"] or hashlib.sha256(raw_id.encode("utf-8")).hexdigest()
             rows.append(row)
     return rows
 
@@ -262,6 +284,6 @@ def read_segments(spool: str, stage: str | None = None) -> Iterator[tuple[Segmen
 def remove_segments(segments: list[Segment]) -> None:
     """Delete segments whose rows are safe elsewhere; one that is gone already is no fault."""
     for segment in segments:
-        filesystem, path, _ = _open_storage(segment.url)
+        filesystem, path, _ = open_storage(segment.url)
         if filesystem.exists(path):
             filesystem.rm_file(path)

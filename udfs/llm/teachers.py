@@ -19,8 +19,15 @@ from udfs.settings import LlmSettings
 if TYPE_CHECKING:
     from udfs.llm.openai_teacher import OpenAITeacher
 
+BATCH = "openai_batch"
+
 _lock = Lock()
 _teachers: dict[tuple[int, str], Teacher] = {}  # by process: Spark forks, and a client must not cross a fork
+
+
+def who_answers(teacher: str) -> str:
+    """The teacher as rows name it: the same model answers, whether it is asked by batch files or call by call."""
+    return "openai" if teacher == BATCH else teacher
 
 
 def teacher_of(settings: LlmSettings) -> Teacher:

@@ -151,8 +151,8 @@ def test_object_stores_get_whole_objects_in_groups(monkeypatch: pytest.MonkeyPat
 
 
 def test_mounted_object_stores_count_as_object_stores() -> None:
-    assert not spool_module._open_storage("/Volumes/main/default/spool")[2]
-    assert spool_module._open_storage("/data/spool")[2]
+    assert not spool_module.open_storage("/Volumes/main/default/spool")[2]
+    assert spool_module.open_storage("/data/spool")[2]
 
 
 def test_rows_that_cannot_be_kept_fail_their_futures(tmp_path: Path) -> None:

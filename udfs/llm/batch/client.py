@@ -1,0 +1,145 @@
+"""The files and batches of a provider, through the openai package: seven calls, every fault typed as online.
+
+It keeps nothing and decides nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, Literal, TypeVar
+
+import httpx
+import openai
+from openai.types import Batch
+
+from udfs.llm.addressing import BEARER_HEADER
+from udfs.llm.batch.lines import URL
+from udfs.llm.batch.store import Endpoint
+from udfs.llm.faults import of_exception
+from udfs.llm.teacher import ErrorKind, Reply, failed
+
+MARK = "longloom"  # of a batch's metadata: the name of our intent
+WINDOW: Literal["24h"] = "24h"
+PAGE = 100
+EARLIER_S = 86_400.0  # clocks differ: so much older than our intent a batch of it may look
+T = TypeVar("T")
+
+
+class ProviderFault(Exception):
+    """The provider could not be asked, or refused; `reply` says how it is to be taken."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.error)
+        self.reply = reply
+
+
+class BatchClient:
+    """One endpoint. The key is read when it is made. Every method raises ProviderFault."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        name = endpoint.api_key_env
+        self.key = os.environ.get(name) if name else None
+        if name and not self.key:
+            reason = f"the environment variable {name} holds no key; set it, then run again"
+            raise ProviderFault(failed(ErrorKind.AUTHENTICATION, reason))
+        own_header = endpoint.key_header.lower() != BEARER_HEADER.lower()
+        headers = {BEARER_HEADER: openai.omit, endpoint.key_header: self.key} if own_header and self.key else {}
+        self._client = openai.OpenAI(
+            api_key=self.key or "none",
+            base_url=endpoint.base_url,
+            timeout=endpoint.timeout_s,
+            default_headers=headers,  # type: ignore[arg-type]  # the package takes Omit here, its types do not
+            default_query=endpoint.query,
+        )
+
+    def upload(self, name: str, content: BinaryIO) -> str:
+        """Store a file of requests; its id."""
+        file = (file_name(name), content, "application/jsonl")
+        return self._asked(lambda: self._client.files.create(file=file, purpose="batch")).id
+
+    def create(self, file_id: str, name: str) -> str:
+        """Make a batch of a file; its id. Tried once: a repetition could be a second batch."""
+        once = self._client.with_options(max_retries=0)
+        made = self._asked(
+            lambda: once.batches.create(
+                input_file_id=file_id, endpoint=URL, completion_window=WINDOW, metadata={MARK: name}
+            )
+        )
+        return made.id
+
+    def find(self, name: str, since: float) -> Batch | None:
+        """The batch of an intent made at `since`, where the provider has one."""
+
+        def look() -> Batch | None:
+            for batch in self._client.batches.list(limit=PAGE):
+                if batch.created_at and batch.created_at < since - EARLIER_S:
+                    return None  # the newest come first
+                if (batch.metadata or {}).get(MARK) == name:
+                    return batch
+            return None
+
+        return self._asked(look)
+
+    def find_file(self, name: str, since: float) -> str | None:
+        """The id of an uploaded file of requests, where the provider has it."""
+
+        def look() -> str | None:
+            for file in self._client.files.list(purpose="batch", limit=PAGE):
+                if file.created_at and file.created_at < since - EARLIER_S:
+                    return None
+                if file.filename == file_name(name):
+                    return file.id
+            return None
+
+        return self._asked(look)
+
+    def get(self, batch_id: str) -> Batch:
+        """How a batch stands."""
+        return self._asked(lambda: self._client.batches.retrieve(batch_id))
+
+    def can_batch(self) -> None:
+        """Look whether the endpoint knows batches at all."""
+        self._asked(lambda: self._client.batches.list(limit=1))
+
+    def cancel(self, batch_id: str) -> Batch:
+        """Ask for the end of a batch; what ran until then is kept, and paid."""
+        return self._asked(lambda: self._client.batches.cancel(batch_id))
+
+    def delete_file(self, file_id: str) -> None:
+        """Remove a file."""
+        self._asked(lambda: self._client.files.delete(file_id))
+
+    def lines(self, file_id: str) -> Iterator[bytes]:
+        """The lines of a file, as they come."""
+        with self._faults(), self._client.files.with_streaming_response.content(file_id) as response:
+            rest = b""
+            for piece in response.iter_bytes(1 << 20):
+                # At \n alone: httpx's own lines also end at characters that may stand within a JSON string.
+                *lines, rest = (rest + piece).split(b"\n")
+                yield from lines
+            if rest:
+                yield rest
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        with self._faults():
+            return ask()
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except openai.OpenAIError as error:
+            raise ProviderFault(of_exception(error, self.key)) from None  # its text may hold what the server repeats
+        except (httpx.HTTPError, OSError, ValueError) as error:  # a download that breaks off
+            raise ProviderFault(of_exception(error, self.key)) from None
+
+
+def file_name(name: str) -> str:
+    """What the file of an intent is called at the provider."""
+    return f"longloom-{name}.jsonl"
