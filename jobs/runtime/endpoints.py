@@ -14,6 +14,8 @@ from pydantic import ValidationError
 
 from jobs.runtime.errors import ServiceRefused
 from jobs.runtime.health import Finding
+from udfs.llm.teacher import ErrorKind
+from udfs.llm.teachers import BATCH
 from udfs.settings import LlmSettings
 
 if TYPE_CHECKING:
@@ -38,15 +40,38 @@ def check_endpoints(config: Path) -> list[Finding]:
         return [Finding("endpoint", "bad", faults, f"edit {config}")]
     from udfs.llm.examine import examine
 
-    return [finding for name, one in distinct(llm) for finding in findings(name, one, examine(one))]
+    found = [finding for name, one in distinct(llm) for finding in findings(name, one, examine(one))]
+    return found + [batch_finding(name, one) for name, one in distinct(llm, batches=True)]
 
 
-def distinct(llm: LlmSettings) -> list[tuple[str, LlmSettings]]:
-    """Each endpoint once, by the first stage that has it; the one for all other stages has no name."""
+def batch_finding(stage: str, llm: LlmSettings) -> Finding:
+    """Whether an endpoint takes batches."""
+    from udfs.llm.batch.client import BatchClient, ProviderFault
+    from udfs.llm.batch.store import Endpoint
+
+    name = f"batches {stage}".strip()
+    try:
+        client = BatchClient(Endpoint.of(llm))
+        try:
+            client.can_batch()
+        finally:
+            client.close()
+    except ProviderFault as fault:
+        lacks = fault.reply.error_kind == ErrorKind.NOT_FOUND
+        why = "has no /batches" if lacks else f"does not show its batches: {fault}"
+        return Finding(name, "bad", f"{llm.base_url} {why}", "--set llm.teacher=openai")
+    return Finding(name, "good", f"{llm.base_url} takes batches")
+
+
+def distinct(llm: LlmSettings, batches: bool = False) -> list[tuple[str, LlmSettings]]:
+    """Each endpoint once, by the first stage that has it; the one for all other stages has no name.
+
+    With `batches` only those that are asked by batch files.
+    """
     found: dict[tuple[str, ...], tuple[str, LlmSettings]] = {}
     for name in ("", *llm.stages):
         one = llm.of(name)
-        if one.teacher != "offline":
+        if one.teacher == BATCH or (one.teacher != "offline" and not batches):
             found.setdefault((one.base_url, one.model, one.api_key_env, one.key_header), (name, one))
     return list(found.values())
 

@@ -61,6 +61,17 @@ def test_the_doctor_asks_each_endpoint_once(tmp_path: Path) -> None:
     assert gone.state == "bad" and "start the server" in gone.mend
 
 
+def test_the_doctor_tells_whether_an_endpoint_takes_batches(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    with FakeServer(lifetime=30) as server:
+        llm = f'{{teacher: openai_batch, base_url: "{server.base_url}", api_key_env: "", model: fake-1}}'
+        config.write_text(f"llm: {llm}", encoding="utf-8")
+        assert check_endpoints(config)[-1].detail == f"{server.base_url} takes batches"
+        server.change(batches=False)
+        lacks = check_endpoints(config)[-1]
+        assert lacks.state == "bad" and "has no /batches" in lacks.detail and "llm.teacher=openai" in lacks.mend
+
+
 def test_modes_that_are_left_open_are_decided_once_per_endpoint_and_then_kept() -> None:
     with FakeServer(lifetime=30) as strict, FakeServer(lifetime=30, schema="refused") as lax:
         stages = {"samples": {"base_url": lax.base_url}, "meta_records": {"json_mode": "prompt"}}
