@@ -8,7 +8,7 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.runtime.ledger import Cost
+from jobs.runtime.costs import Cost
 from jobs.runtime.stage import Stage
 from jobs.runtime.summary import StageTally, added, reason_code
 

@@ -66,6 +66,12 @@ class ServiceRefused(LongloomError):
     exit_status = 6
 
 
+class BatchesOutstanding(LongloomError):
+    """A step that cannot go on in part waits for batches at the provider; the next run collects them."""
+
+    exit_status = 4
+
+
 class BudgetReached(LongloomError):
     """The run's budget is used up: nothing more was sent, what was answered is kept, and the run can be resumed."""
 

@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 
 from graphs.checkpoints import settled
 from jobs.runtime import doomed, tombstones
+from jobs.runtime.errors import SettingsFault
 from jobs.runtime.history import Execution
 from jobs.runtime.opening import PREVIEW, drop_folder
 from jobs.runtime.recipes import identity
@@ -49,8 +50,10 @@ class Outcome:
 def forget(runner: Runner, stages: Sequence[Stage], sources: Sequence[str], ids: Sequence[str]) -> Outcome:
     """Forget files by path and rows by id; what was forgotten before is said and left alone.
 
-    Raises SettingsFault with all unknown files and ids at once, before anything is written.
+    Raises SettingsFault with all unknown files and ids at once, before anything is written, and while batches are
+    outstanding.
     """
+    _require_no_batches(runner)
     outcome = finish(runner, stages)
     subjects, told = resolve(runner.tables, sources, ids)
     for sentence in told:
@@ -64,6 +67,19 @@ def forget(runner: Runner, stages: Sequence[Stage], sources: Sequence[str], ids:
     tombstones.bury(runner.tables, rows, {name: runner.history.epoch(name) for name in saw})
     done = finish(runner, stages)
     return Outcome(outcome.removed + done.removed, outcome.again + done.again)
+
+
+def _require_no_batches(runner: Runner) -> None:
+    """A result that comes later would bring back what was forgotten. Raises SettingsFault."""
+    outstanding = runner.ledger.batches.outstanding()
+    if outstanding:
+        raise SettingsFault(
+            [
+                f"{len(outstanding)} batches are outstanding, and what they bring could rest on what is to be "
+                "forgotten; run the main job until they are collected, or end them with `jobs/ledger.py batches "
+                "--cancel` and run it once"
+            ]
+        )
 
 
 def finish(runner: Runner, stages: Sequence[Stage]) -> Outcome:

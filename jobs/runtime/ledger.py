@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import posixpath
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,34 +17,24 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from graphs.checkpoints import settled as settled_frame
+from jobs.runtime.batches import OUTSTANDING, Batches
+from jobs.runtime.costs import Cost, price_share, priced
 from jobs.runtime.errors import BudgetReached, ServiceRefused
 from jobs.runtime.progress import Calls, spooled_calls
+from jobs.runtime.refusals import refusal
 from jobs.runtime.tables import Tables
 from udfs.llm.budget import Budget
 from udfs.llm.calls import CALL_DDL
 from udfs.llm.coordinator import Coordinator
 from udfs.llm.outcome import OUTCOME_DDL
-from udfs.llm.prices import Price, price_of
+from udfs.llm.prices import price_of
 from udfs.llm.requests import REQUEST_DDL, build_requests
 from udfs.llm.sender import send
 from udfs.llm.settled import SEGMENT_DDL, SERVED, TOKENS, segment_rows, settled
 from udfs.llm.spool import list_segments, remove_segments
 from udfs.llm.teacher import ErrorKind
+from udfs.llm.teachers import BATCH, who_answers
 from udfs.settings import LlmSettings, TokenizerSettings
-
-
-@dataclass
-class Cost:
-    """What the calls of one `fulfil` came to, and what was served instead. Money is USD, None without a price."""
-
-    calls: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
-    tokens_cached: int = 0
-    money: float | None = None
-    served: int = 0  # requests answered from the ledger
-    saved_ledger: float | None = None  # what they had cost
-    saved_cache: float | None = None  # what the provider's prefix cache took off
 
 
 @dataclass
@@ -82,7 +73,9 @@ class Ledger:
         tokenizer: TokenizerSettings,
         serving: Serving = OPEN,
         say: Callable[[str], None] = lambda line: None,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
+        """`pause` sleeps so many seconds, and raises where the run is told to stop meanwhile."""
         self._serving = serving
         if serving.tables is not None:
             serving.tables.run_id, tables = tables.run_id, serving.tables
@@ -95,6 +88,8 @@ class Ledger:
         self._coordinator: Coordinator | None = None
         self._spooled = spooled_calls(self._spool)
         self._to_send: dict[str, int] = {}
+        self._budget = Budget(settings.budget_calls, settings.budget_usd)
+        self.batches = Batches(tables, tokenizer, self._budget, self._spool, self.fold, say, pause)
 
     def under_way(self, stage: str) -> Calls:
         """How far the calls are that this run makes for a stage; where nobody counts them, by those in the spool."""
@@ -105,7 +100,8 @@ class Ledger:
         return Calls(told.answered, max(told.expected, told.answered), usd)
 
     def close(self) -> None:
-        """End what keeps the limits of the calls; may be called twice."""
+        """End what keeps the limits of the calls, and connections; may be called twice."""
+        self.batches.end()
         if self._coordinator is not None:
             self._coordinator.close()
             self._coordinator = None
@@ -135,12 +131,13 @@ class Ledger:
             )
         )
         fresh = settled_frame(self._tables.conform(rows, "llm_calls", {}))
-        tokens = (F.sum("tokens_in"), F.sum("tokens_out"), F.sum("tokens_cached"))
-        added = fresh.agg(F.count("*"), *tokens).collect()[0]
+        billed = [F.sum(F.col(name) * price_share("teacher")) for name in TOKENS]
+        added = fresh.agg(F.count("*"), *map(F.sum, TOKENS), *billed).collect()[0]
         if added[0]:
             self._tables.append(fresh, "llm_calls", {"stage": "llm_calls"})
         remove_segments(segments)
-        return Cost(*(number or 0 for number in added))
+        count, tokens_in, tokens_out, tokens_cached, *paid = (number or 0 for number in added)
+        return Cost(count, tokens_in, tokens_out, tokens_cached, billed=paid)
 
     def fulfil(self, stage: str, task: str, inputs: DataFrame) -> Fulfilled:
         """Serve `inputs` (input_id, document, variables) from the ledger, sending only what it lacks.
@@ -158,12 +155,11 @@ class Ledger:
         building: Any = build_requests(task, llm)
         requests = columns.mapInArrow(building, REQUEST_DDL)
         known = settled_frame(self._settled(requests, task, llm, session))
-        pending = known.where(F.col("status").isNull())
         served, to_send, saved = _already_known(known)
         cost, waiting = Cost(), None
         if to_send:
             if not self._serving.sealed:
-                cost = self._send(stage, llm, pending, to_send)
+                cost = self._ask(stage, task, llm, known.where(F.col("status").isNull()), to_send)
             sent = known.select(*[name for name in requests.columns if name != "messages"])
             known = settled_frame(self._settled(sent, task, llm, session))
             if not known.where(F.col("status").isNull()).isEmpty():
@@ -184,22 +180,39 @@ class Ledger:
         """Each request with what the ledger says: ok, lasting, or null where there is something to send."""
         calls = self._tables.read("llm_calls", session).where(F.col("status").isin("ok", "lasting"))
         known = requests.join(_served(calls.where(F.col("task") == task)), "key", "left")
+        asked = F.coalesce("turn.teacher", "root.teacher")
         judged = known.withColumn("settled", settled(task, llm.raised_max_tokens > 0)("key", "root", "turn"))
         return judged.select(
             *requests.columns,
             "settled.*",
-            F.coalesce("turn.teacher", "root.teacher").alias("teacher"),
+            F.when(asked == BATCH, who_answers(BATCH)).otherwise(asked).alias("teacher"),
             F.coalesce("turn.model", "root.model").alias("model"),
             F.col("root.id").alias("call_id"),
             *[_both(name).alias(name) for name in TOKENS],
         )
 
-    def _send(self, stage: str, llm: LlmSettings, pending: DataFrame, calls: int) -> Cost:
-        """Send each missing request once; calls on one document run back to back in one task."""
-        session = pending.sparkSession
-        distinct = pending.dropDuplicates(["key"]).drop(
+    def _ask(self, stage: str, task: str, llm: LlmSettings, pending: DataFrame, calls: int) -> Cost:
+        """Get what is missing in the way that the settings name; what lies in a batch already is not asked again."""
+        wanted = pending.dropDuplicates(["key"]).drop(
             "status", "reason", "text", "teacher", "model", "call_id", *TOKENS
         )
+        asked = wanted.drop("further", "known_text")
+
+        def still_missing() -> DataFrame:
+            known = self._settled(asked, task, llm, pending.sparkSession)
+            return settled_frame(known.where(F.col("status").isNull()).select(*wanted.columns))
+
+        if llm.teacher == BATCH:
+            return self.batches.fulfil(stage, task, llm, still_missing)
+        if not self.batches.outstanding(stage):
+            return self._send(stage, llm, wanted, calls)
+        cost = self.batches.take_in(stage, llm)
+        left = self.batches.not_outstanding(stage, still_missing())
+        return cost + self._send(stage, llm, left, left.count())
+
+    def _send(self, stage: str, llm: LlmSettings, distinct: DataFrame, calls: int) -> Cost:
+        """Send each of these requests once; calls on one document run back to back in one task."""
+        session = distinct.sparkSession
         parts = session.sparkContext.defaultParallelism
         spread = distinct.repartition(parts, F.coalesce("document", "key")).sortWithinPartitions("document", "key")
         self._to_send[stage] = calls
@@ -234,9 +247,8 @@ class Ledger:
         if self._coordinator is None:
             context = self._tables.spark.sparkContext
             host = context.getConf().get("spark.driver.host", "127.0.0.1")
-            budget = Budget(self._settings.budget_calls, self._settings.budget_usd)
             port = self._settings.coordinator_port
-            self._coordinator = Coordinator(str(host), port, budget, self._settings.of, self._say)
+            self._coordinator = Coordinator(str(host), port, self._budget, self._settings.of, self._say)
         return self._coordinator
 
     def _waiting(self, known: DataFrame, stage: str, session: SparkSession) -> DataFrame:
@@ -245,32 +257,18 @@ class Ledger:
         calls = self._tables.read("llm_calls", session).where(mine & (F.col("status") == "passing"))
         kinds = calls.groupBy(F.coalesce("parent_key", "key").alias("key")).agg(F.max("error_kind").alias("kind"))
         missing = known.where(F.col("status").isNull()).join(kinds, "key", "left")
+        outstanding = self.batches.keys(stage, session)
+        if outstanding is not None:
+            at_provider = outstanding.withColumn("outstanding", F.lit(OUTSTANDING))
+            missing = missing.join(at_provider, "key", "left").withColumn("kind", F.coalesce("outstanding", "kind"))
         return missing.select(
             "input_id", F.concat(F.lit("llm:"), F.coalesce("kind", F.lit("not_sent"))).alias("reason")
         )
 
 
-def refusal(stage: str, llm: LlmSettings, kind: str, error: str) -> str:
-    """Why the calls of a stage were stopped, and what to do about it."""
-    if llm.teacher == "offline":
-        return f"the offline teacher failed at stage {stage} ({kind}): {error}. It needs no service: report it."
-    mends = {
-        ErrorKind.AUTHENTICATION: f"check the environment variable {llm.api_key_env}",
-        ErrorKind.QUOTA: "check your quota and your bill",
-        ErrorKind.NOT_FOUND: f"check llm.base_url and llm.model ({llm.model})",
-        ErrorKind.CERTIFICATE: "check llm.base_url, or name your authority's certificates in SSL_CERT_FILE",
-        ErrorKind.NOT_ADMITTED: "let executors reach the driver (spark.driver.host) at llm.coordinator_port",
-        ErrorKind.TOO_MANY_ERRORS: "mend what the errors name, or raise llm.max_error_share",
-    }
-    mend = mends.get(ErrorKind(kind), "check the llm settings against what this server takes")
-    return (
-        f"the service at {llm.base_url} stopped stage {stage} ({kind}): {error}. No further call was sent and nothing "
-        f"that was answered is lost; {mend}, then run again."
-    )
-
-
-def _already_known(known: DataFrame) -> tuple[int, int, list[int]]:
-    """Requests that the ledger answers, requests that it does not, and the tokens of the answered: in, out, cached."""
+def _already_known(known: DataFrame) -> tuple[int, int, list[float]]:
+    """Requests that the ledger answers, requests that it does not, and the tokens of the answered, as they were billed:
+    in, out, cached."""
     status = F.col("status")
     answered = F.when(status.isNotNull(), F.struct("key", *TOKENS))
     sums = [F.sum(F.when(status.isNotNull(), F.col(name))) for name in TOKENS]
@@ -278,19 +276,13 @@ def _already_known(known: DataFrame) -> tuple[int, int, list[int]]:
     return told[0], told[1], [number or 0 for number in told[2:]]
 
 
-def priced(cost: Cost, served: int, saved: Sequence[int], price: Price | None) -> Cost:
-    """The cost with its money, and what the ledger and the prefix cache saved."""
-    cost.served = served
-    if price is not None:
-        cost.money = price.cost(cost.tokens_in, cost.tokens_out, cost.tokens_cached)
-        cost.saved_cache = price.cost(cost.tokens_in, cost.tokens_out) - cost.money
-        cost.saved_ledger = price.cost(*saved)
-    return cost
-
-
 def _both(name: str) -> Column:
-    """A count of the first call and of the further one together."""
-    return F.coalesce(f"root.{name}", F.lit(0)) + F.coalesce(f"turn.{name}", F.lit(0))
+    """A count of the first call and of the further one together, each at its share of the price."""
+
+    def billed(call: str) -> Column:
+        return F.coalesce(F.col(f"{call}.{name}") * price_share(f"{call}.teacher"), F.lit(0.0))
+
+    return billed("root") + billed("turn")
 
 
 def _served(calls: DataFrame) -> DataFrame:

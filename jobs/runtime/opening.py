@@ -47,7 +47,7 @@ def opened(
     with Stop(spark.sparkContext) as stop, RootLock(tables.state, stop.request) as lock:
         tables.fence = lock.require
         require_layout(tables, migrate=True)
-        ledger = Ledger(tables, settings.llm, settings.tokenizer, say=say)
+        ledger = Ledger(tables, settings.llm, settings.tokenizer, say=say, pause=stop.wait)
         runner = Runner(spark, settings, tables, ledger, History(tables), Summary(run_id=tables.run_id), say)
         spark.sparkContext.setCheckpointDir(f"{tables.state}/_scratch")
         try:

@@ -13,6 +13,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from jobs.runtime.costs import price_share
 from jobs.runtime.errors import RecipeChanged, SettingsFault
 from jobs.runtime.estimates import Range, StagePlan, assumptions, total
 from jobs.runtime.history import Execution, History
@@ -28,6 +29,7 @@ from jobs.runtime.stage import Stage
 from jobs.runtime.summary import StageTally
 from jobs.runtime.tables import Tables
 from udfs.llm.prices import BATCH_SHARE, Price, price_of, table_date
+from udfs.llm.settled import TOKENS
 from udfs.tokens import TokenizerUnavailable, tokenizer_identity
 
 BUDGET_MB = 64.0
@@ -127,13 +129,15 @@ def against_plan(runner: Runner, history: History) -> list[dict[str, Any]]:
         F.sum("tokens_in").alias("tokens_in"),
         F.sum("tokens_out").alias("tokens_out"),
         F.sum("tokens_cached").alias("tokens_cached"),
+        *[F.sum(F.col(name) * price_share("teacher")).alias(f"{name}_billed") for name in TOKENS],
     )
     actual = {row["stage"]: row for row in rows.collect()}
     told = []
     for planned in plan.detail["stages"]:
         row, price = actual.get(planned["stage"]), price_of(teacher_of(runner, planned["stage"]))
         counts = {name: (row[name] or 0) if row else 0 for name in (*FIGURES, "tokens_cached")}
-        spent = price.cost(counts["tokens_in"], counts["tokens_out"], counts["tokens_cached"]) if price else None
+        billed = [(row[f"{name}_billed"] or 0) if row else 0 for name in TOKENS]
+        spent = price.cost(*billed) if price else None
         money = spent if counts["calls"] else 0.0
         told.append({"stage": planned["stage"], "planned": planned, "actual": {**counts, "money": money}})
     return told

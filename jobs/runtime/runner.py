@@ -20,7 +20,8 @@ from pyspark.sql.streaming.query import StreamingQuery
 import sql
 from graphs.checkpoints import settled
 from jobs.runtime.accounting import DEFER, add_cost, count_batch, count_rows
-from jobs.runtime.errors import GateStop
+from jobs.runtime.batches import OUTSTANDING
+from jobs.runtime.errors import BatchesOutstanding, GateStop
 from jobs.runtime.history import Execution, History
 from jobs.runtime.ledger import Ledger
 from jobs.runtime.recipes import identity, recipe
@@ -304,8 +305,10 @@ class Runner:
             answer = self.ledger.fulfil(stage.name, task, inputs)
             add_cost(cost, answer.cost)
             if answer.waiting is not None:
-                (wait,) = answer.waiting.select("reason").limit(1).collect()
-                raise GateStop(f"{stage.name}: the teacher did not answer ({wait['reason']}); run again to go on.")
+                reasons = sorted(row["reason"] for row in answer.waiting.select("reason").distinct().collect())
+                if f"llm:{OUTSTANDING}" in reasons:
+                    raise BatchesOutstanding(f"{stage.name}: its batches are outstanding; the next run collects them")
+                raise GateStop(f"{stage.name}: the teacher did not answer ({reasons[0]}); run again to go on.")
             return answer.replies
 
         return teach

@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 from jobs.runtime.history import History
 from jobs.runtime.lock import holder_of
 from jobs.runtime.tables import MISSING, Tables
+from udfs.llm.batch.store import BatchStore
 from udfs.llm.spool import list_segments
 
 
@@ -44,6 +45,7 @@ class Status:
     stages: tuple[Standing, ...]
     calls: dict[str, Any]
     unfolded: int  # files of finished calls that are not in the ledger table yet
+    batches: int  # whose results are to come
 
     def as_dict(self) -> dict[str, Any]:
         return {**vars(self), "stages": [one.as_dict() for one in self.stages]}
@@ -67,7 +69,9 @@ def status(tables: Tables, stages: Sequence[str]) -> Status:
         calls = tables.read("llm_calls").agg(F.count("*").alias("calls"), failed, *sums).collect()[0].asDict()
     holder = holder_of(tables.state)
     at_work = None if holder is None else f"{holder.says()}, last beat {max(0, time.time() - holder.beat):.0f} s ago"
-    return Status(tables.state, at_work, tuple(lines), calls, len(list_segments(f"{tables.state}/_spool")))
+    unfolded = len(list_segments(f"{tables.state}/_spool"))
+    batches = sum(not intent.closed for intent in BatchStore(f"{tables.state}/_batches").intents())
+    return Status(tables.state, at_work, tuple(lines), calls, unfolded, batches)
 
 
 def _fates(tables: Tables, stages: Sequence[str]) -> dict[str, tuple[int, int]]:
@@ -110,6 +114,7 @@ def lines(found: Status) -> Iterator[str]:
         f"calls: {told['calls']:,} answered ({told['failed']:,} failed), {told['tokens_in']:,} tokens in, "
         f"{told['tokens_out']:,} out"
         + (f"; {found.unfolded} files of newer ones in the spool" if found.unfolded else "")
+        + (f"; {found.batches} batches outstanding" if found.batches else "")
     )
     yield _next(found)
 

@@ -117,7 +117,9 @@ class Synthesis:
             if lineage.warning:
                 summary.warn(lineage.warning)
             progress = Progress(spark_tasks(self._spark.sparkContext), lambda stage: ledger.under_way(stage))
-            ledger = Ledger(tables, self._settings.llm, self._settings.tokenizer, self._serving, progress.say)
+            ledger = Ledger(
+                tables, self._settings.llm, self._settings.tokenizer, self._serving, progress.say, stop.wait
+            )
             runner = Runner(self._spark, self._settings, tables, ledger, history, summary, progress.say)
             runner.running = progress.running
             status = 1

@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.runtime.errors import BudgetReached, ServiceRefused
-from jobs.runtime.ledger import refusal
+from jobs.runtime.refusals import refusal
 from jobs.runtime.runner import Runner
 from tests.fake_server.client import FakeServer
 from tests.roots import make_runner, prose

@@ -50,9 +50,9 @@ def test_rows_are_counted_by_fate(spark: SparkSession) -> None:
 def test_what_comes_next() -> None:
     done = (Standing("samples", 3, 5, 1, 0, "done"),)
     calls = {"calls": 0, "failed": 0, "tokens_in": 0, "tokens_out": 0}
-    assert list(lines(Status("r", None, done, calls, 0)))[-1].startswith("next: jobs/report.py")
+    assert list(lines(Status("r", None, done, calls, 0, 0)))[-1].startswith("next: jobs/report.py")
     unfinished = (*done, Standing("training_set", -1, 0, 0, 0, ""))
-    assert list(lines(Status("r", None, unfinished, calls, 0)))[-1].startswith("next: there is no training_set yet")
-    held = list(lines(Status("r", "process 7 on h", done, calls, 2)))
+    assert list(lines(Status("r", None, unfinished, calls, 0, 0)))[-1].startswith("next: there is no training_set yet")
+    held = list(lines(Status("r", "process 7 on h", done, calls, 2, 3)))
     assert held[0] == "r: held by process 7 on h" and held[-1] == "next: the run goes on; ask again"
-    assert held[-2].endswith("2 files of newer ones in the spool")
+    assert held[-2].endswith("2 files of newer ones in the spool; 3 batches outstanding")
