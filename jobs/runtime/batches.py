@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import posixpath
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cached_property
 from math import ceil
 from typing import Any
 
-import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
@@ -23,15 +22,17 @@ from jobs.runtime.errors import BudgetReached, ServiceRefused
 from jobs.runtime.refusals import refusal
 from jobs.runtime.tables import Tables
 from udfs.llm.batch.client import ProviderFault
-from udfs.llm.batch.store import BatchFile, BatchStore, Intent, root_keys
+from udfs.llm.batch.store import BatchFile, BatchStore, Intent
 from udfs.llm.batch.work import BatchWork, Collected, Standing
-from udfs.llm.batch.writing import FILE_DDL, Expected, write_files
+from udfs.llm.batch.writing import FILE_DDL, Expected, read_keys, write_files
 from udfs.llm.budget import Budget
 from udfs.llm.context import MOST_CHARS_PER_TOKEN
 from udfs.llm.expectation import FIRST_TOKENS_PER_CHAR
 from udfs.llm.prices import paid_price
 from udfs.llm.retry import RetryPolicy
 from udfs.llm.sender import Sending
+from udfs.llm.teacher import Reply
+from udfs.llm.teachers import BATCH
 from udfs.settings import LlmSettings, TokenizerSettings
 
 OUTSTANDING = "batch_outstanding"  # why a row waits whose request lies in a batch
@@ -77,14 +78,7 @@ class Batches:
         names = [(intent.name,) for intent in self.outstanding(stage)]
         if not names:
             return None
-        folder = self.work.store.folder
-
-        def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            for batch in batches:
-                keys = list(root_keys(BatchStore(folder), batch.column("name").to_pylist()))
-                yield pa.RecordBatch.from_pydict({"key": pa.array(keys, pa.string())})
-
-        reading: Any = read
+        reading: Any = read_keys(self.work.store.folder)
         return session.createDataFrame(names, "name string").mapInArrow(reading, "key string").distinct()
 
     def not_outstanding(self, stage: str, pending: DataFrame) -> DataFrame:
@@ -112,6 +106,7 @@ class Batches:
             cost += sent + self._await(stage, llm, deadline)
             if self.outstanding(stage):
                 break
+        self._give_up_waiting()
         if held_back:
             raise BudgetReached(
                 f"stage {stage}: {_limits(llm)} would be exceeded. Nothing more was sent and all that was answered is "
@@ -124,26 +119,28 @@ class Batches:
 
         Raises ServiceRefused.
         """
-        cost, refused, standings = Cost(), None, list[Standing]()
+        open_ones, ended = list[Standing](), list[tuple[Standing, Collected]]()
         for intent in self.work.store.intents(stage):
             self._tables.fence()
             try:
                 standing = self.work.look(intent)
                 collected = None if standing.outstanding else self.work.collect(standing)
             except ProviderFault as fault:
-                raise self._refusal(stage, llm, fault.reply.error_kind, fault.reply.error) from None
+                raise _refusal(intent, llm, fault.reply) from None
             if collected is None:
-                standings.append(standing)
-                continue
-            cost += self._fold()
+                open_ones.append(standing)
+            else:
+                ended.append((standing, collected))
+        cost = self._fold() if ended else Cost()
+        for standing, collected in ended:
             self.work.close(standing.intent)
             self._settle_budget(standing.intent, llm, collected)
             if standing.batch is not None:
                 self._say(f"{stage}: batch {standing.batch.id} {standing.state}: {collected.line()}")
-            refused = refused or collected.fatal
-        if refused is not None:
-            raise self._refusal(stage, llm, refused.error_kind, refused.error)
-        self._tell(stage, standings)
+        for standing, collected in ended:
+            if collected.fatal is not None:
+                raise _refusal(standing.intent, llm, collected.fatal)
+        self._tell(stage, open_ones)
         return cost
 
     # -- sending ----------------------------------------------------------------------------------------
@@ -222,6 +219,13 @@ class Batches:
         actual = price.cost(*collected.tokens) if price is not None else 0.0
         self._budget.leave(intent.file.expected_usd, actual, intent.file.requests)
 
+    def _give_up_waiting(self) -> None:
+        """Take what is still outstanding for spent as expected: calls of later stages need not wait to know."""
+        for intent in self.outstanding():
+            if intent.name in self._held:
+                self._held.discard(intent.name)
+                self._budget.leave(intent.file.expected_usd, intent.file.expected_usd, intent.file.requests)
+
     def _tell(self, stage: str, standings: list[Standing]) -> None:
         """A line when what is outstanding has changed."""
         if not standings:
@@ -234,8 +238,11 @@ class Batches:
             self._told[stage] = line
             self._say(line)
 
-    def _refusal(self, stage: str, llm: LlmSettings, kind: str | None, error: str | None) -> ServiceRefused:
-        return ServiceRefused(refusal(stage, llm, str(kind), str(error)))
+
+def _refusal(intent: Intent, llm: LlmSettings, reply: Reply) -> ServiceRefused:
+    """Why the batches of a stage stop, told of the endpoint where they lie, which the settings may name no more."""
+    there = {"base_url": intent.endpoint.base_url, "api_key_env": intent.endpoint.api_key_env, "teacher": BATCH}
+    return ServiceRefused(refusal(intent.stage, llm.model_copy(update=there), str(reply.error_kind), reply.error or ""))
 
 
 def _limits(llm: LlmSettings) -> str:

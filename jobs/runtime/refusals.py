@@ -20,7 +20,10 @@ def refusal(stage: str, llm: LlmSettings, kind: str, error: str) -> str:
         ErrorKind.TOO_MANY_ERRORS: "mend what the errors name, or raise llm.max_error_share",
     }
     if llm.teacher == BATCH:
-        mends[ErrorKind.NOT_FOUND] += ", and that the service takes batches; llm.teacher: openai needs none"
+        mends[ErrorKind.NOT_FOUND] += (
+            ", and that the service takes batches (llm.teacher: openai needs none); `jobs/ledger.py "
+        )
+        mends[ErrorKind.NOT_FOUND] += "batches --cancel` gives up those it does not know any more"
     mend = mends.get(ErrorKind(kind), "check the llm settings against what this server takes")
     return (
         f"the service at {llm.base_url} stopped stage {stage} ({kind}): {error}. No further call was sent and nothing "

@@ -127,6 +127,7 @@ class Runner:
         if self.tables.version(stage.name) >= 0 and self.tables.read(stage.name).limit(1).count():
             tally.state = "frozen"
             return
+        self._require_all_collected(stage)
         arguments = self._arguments(stage, stage.function, self.spark, None)
         if "teach" in keywords(stage.function):
             arguments["teach"] = self._teacher(stage, tally)
@@ -136,6 +137,15 @@ class Runner:
             raise GateStop(f"{stage.name}: {error}; then run again.") from error
         tally.rows_in = tally.kept = arguments[str(stage.driving)].count()
         self._write_whole(stage, rows, tally)
+
+    def _require_all_collected(self, stage: Stage) -> None:
+        """What is fitted once must not be fitted on the rows that happen to be back. Raises BatchesOutstanding."""
+        asked = sorted({intent.stage for intent in self.ledger.batches.outstanding()} - {stage.name})
+        if asked:
+            raise BatchesOutstanding(
+                f"{stage.name} is fitted once, so it waits for the outstanding batches of {', '.join(asked)}; run "
+                "again to collect them"
+            )
 
     def _replace(self, stage: Stage, tally: StageTally, wanted: DataFrame | None) -> None:
         """Recompute the whole table."""

@@ -101,12 +101,16 @@ def test_batches_bring_the_rows_of_an_online_run_at_half_the_price(spark: SparkS
 def test_outstanding_batches_wait_for_the_next_run_and_nothing_is_asked_twice(spark: SparkSession, root: str) -> None:
     first_texts = [f"text {number}" for number in range(8)]
     with FakeServer(key=os.environ["FAKE_KEY"], batch_looks=-1) as server:
-        first = ask(runner_for(spark, root, server, "run-1", "llm.batch_wait_s=0"), labels(spark, *first_texts))
+        sender = runner_for(spark, root, server, "run-1", "llm.batch_wait_s=0", "llm.budget_usd=1")
+        first = ask(sender, labels(spark, *first_texts))
+        assert sender.ledger._budget.verdict(2.0) == "stop", "nobody waits for what this run does not wait for"
         assert waits(first) == {"llm:batch_outstanding": 8} and first.replies.isEmpty() and first.cost.calls == 0
         fit = runner_for(spark, root, server, "run-fit", "llm.batch_wait_s=0")
         with pytest.raises(BatchesOutstanding) as stopped:
             fit._teacher(BY_NAME["meta_records"], StageTally("meta_records"))("type_label", labels(spark, *first_texts))
         assert stopped.value.exit_status == 4
+        with pytest.raises(BatchesOutstanding, match=r"document_types is fitted once.*of meta_records"):
+            fit._fit(BY_NAME["document_types"], StageTally("document_types"), None)
         with pytest.raises(SettingsFault, match="batches --cancel"):
             forget(fit, STAGES, ["x"], [])
         made = len(server.batches())

@@ -7,7 +7,7 @@ A folder holds three files per batch: `NAME.input.jsonl` (the requests, until th
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -193,10 +193,3 @@ def _replace(path: Path, content: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def root_keys(store: BatchStore, names: Iterable[str]) -> Iterator[str]:
-    """The keys of the requests that the calls in these batches belong to."""
-    for name in names:
-        for call in store.calls(name):
-            yield call["parent_key"] or call["key"]

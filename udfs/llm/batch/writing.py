@@ -60,6 +60,18 @@ def write_files(sending: Sending, folder: str, expected: Expected) -> Callable[[
     return run
 
 
+def read_keys(folder: str) -> Callable[[Batches], Batches]:
+    """A function for `DataFrame.mapInArrow`: names of batches in, [key] of the requests that their calls belong to."""
+
+    def run(batches: Batches) -> Batches:
+        store = BatchStore(folder)
+        for name in (name for batch in batches for name in batch.column("name").to_pylist()):
+            keys = [call["parent_key"] or call["key"] for call in store.calls(name)]
+            yield pa.RecordBatch.from_pydict({"key": pa.array(keys, pa.string())})
+
+    return run
+
+
 def files_of(sending: Sending, folder: str, expected: Expected, jobs: Iterator[Job]) -> Iterator[BatchFile]:
     """Write the calls of these jobs into files below `folder`; each is told once it is durable."""
     store, llm = BatchStore(folder), sending.settings
