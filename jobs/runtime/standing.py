@@ -14,11 +14,16 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from jobs.runtime.costs import price_share
 from jobs.runtime.history import History
 from jobs.runtime.lock import holder_of
+from jobs.runtime.progress import spooled_calls
+from jobs.runtime.runs import runs
 from jobs.runtime.tables import MISSING, Tables
 from udfs.llm.batch.store import BatchStore
-from udfs.llm.spool import list_segments
+from udfs.llm.prices import price_of
+from udfs.llm.settled import TOKENS
+from udfs.settings import LlmSettings
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class Status:
     at_work: str | None  # the run that holds the root
     stages: tuple[Standing, ...]
     calls: dict[str, Any]
-    unfolded: int  # files of finished calls that are not in the ledger table yet
+    unfolded: int  # finished calls that are not in the ledger table yet, where the spool is on this machine
     batches: int  # whose results are to come
 
     def as_dict(self) -> dict[str, Any]:
@@ -62,16 +67,30 @@ def status(tables: Tables, stages: Sequence[str]) -> Status:
         kept, rejected = fates.get(name, (0, 0))
         ran = last.state if last is not None else ""
         lines.append(Standing(name, tables.version(name), kept, rejected, waits.get(name, 0), ran))
-    calls = {"calls": 0, "failed": 0, "tokens_in": 0, "tokens_out": 0}
-    if tables.exists("llm_calls"):
-        sums = [F.coalesce(F.sum(column), F.lit(0)).alias(column) for column in ("tokens_in", "tokens_out")]
-        failed = F.count_if(F.col("status") != "ok").alias("failed")
-        calls = tables.read("llm_calls").agg(F.count("*").alias("calls"), failed, *sums).collect()[0].asDict()
     holder = holder_of(tables.state)
     at_work = None if holder is None else f"{holder.says()}, last beat {max(0, time.time() - holder.beat):.0f} s ago"
-    unfolded = len(list_segments(f"{tables.state}/_spool"))
+    unfolded = sum(map(spooled_calls(f"{tables.state}/_spool"), stages))
     batches = sum(not intent.closed for intent in BatchStore(f"{tables.state}/_batches").intents())
-    return Status(tables.state, at_work, tuple(lines), calls, unfolded, batches)
+    return Status(tables.state, at_work, tuple(lines), _calls(tables), unfolded, batches)
+
+
+def _calls(tables: Tables) -> dict[str, Any]:
+    """What the calls in the ledger came to; `usd` at the newest run's prices, None where one is not known."""
+    sums = dict.fromkeys(("calls", "failed", *TOKENS), 0)
+    if not tables.exists("llm_calls"):
+        return {**sums, "usd": 0.0}
+    told = runs(tables)
+    llm = LlmSettings.model_validate(told[-1].settings["llm"]) if told else None
+    usd: float | None = 0.0
+    counts = [F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in TOKENS]
+    billed = [F.coalesce(F.sum(F.col(name) * price_share("teacher")), F.lit(0.0)) for name in TOKENS]
+    failed = F.count_if(F.col("status") != "ok").alias("failed")
+    by_stage = tables.read("llm_calls").groupBy("stage")
+    for row in by_stage.agg(F.count("*").alias("calls"), failed, *counts, F.array(*billed).alias("billed")).collect():
+        sums = {name: count + row[name] for name, count in sums.items()}
+        price = None if llm is None else price_of(llm.of(row["stage"]))
+        usd = None if usd is None or price is None else usd + price.cost(*row["billed"])
+    return {**sums, "usd": usd}
 
 
 def _fates(tables: Tables, stages: Sequence[str]) -> dict[str, tuple[int, int]]:
@@ -113,7 +132,8 @@ def lines(found: Status) -> Iterator[str]:
     yield (
         f"calls: {told['calls']:,} answered ({told['failed']:,} failed), {told['tokens_in']:,} tokens in, "
         f"{told['tokens_out']:,} out"
-        + (f"; {found.unfolded} files of newer ones in the spool" if found.unfolded else "")
+        + (f", {told['usd']:,.2f} USD" if told["usd"] else "" if told["usd"] == 0 else ", at a price that is not known")
+        + (f"; {found.unfolded:,} newer ones in the spool" if found.unfolded else "")
         + (f"; {found.batches} batches outstanding" if found.batches else "")
     )
     yield _next(found)
