@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from pyspark.sql import functions as F
@@ -41,9 +40,9 @@ def begin(history: History, job: str, settings: Mapping[str, Any], choices: Mapp
     history.flush()
 
 
-def end(history: History, status: str, paid: Mapping[str, Any] = MappingProxyType({})) -> None:
+def end(history: History, status: str, paid: Mapping[str, Any] | None = None) -> None:
     """Note how it ended and what it `paid`; durable with the rest of its account."""
-    done = Execution(EXECUTION, 0, "", {}, {}, -1, status.partition(":")[0], paid)
+    done = Execution(EXECUTION, 0, "", {}, {}, -1, status.partition(":")[0], paid or {})
     history.record(done, StageTally(EXECUTION))
 
 

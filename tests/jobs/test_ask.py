@@ -109,7 +109,7 @@ def test_views_answer_in_a_catalog(own: SparkSession, root: str) -> None:
     tables.append(rows, "graph_stats", {})
     made, left_out = create_views(tables, "analysis_of_a_root")
     try:
-        assert made == ["graph_size", "recipes", "stage_times"]
+        assert made == ["graph_size", "planned_costs", "recipes", "stage_times"]
         assert left_out["funnel"] == "the root has no table conversations yet"
         assert left_out["drift"] == "there is no samples_before: which one is asked each time"
         row = own.sql("SELECT nodes, density FROM analysis_of_a_root.graph_size").collect()[0]

@@ -142,6 +142,7 @@ def test_cancelled_batches_give_what_ran_and_the_rest_is_asked_again(spark: Spar
         assert list(batch_lines(runner.ledger.batches.work, cancel=True)) == ["no batch is outstanding"]
 
 
+@pytest.mark.faults
 def test_faults_that_stay_and_budgets_end_the_sending(spark: SparkSession, root: str) -> None:
     def nine(word: str) -> DataFrame:
         return labels(spark, *[f"{word} {number}" for number in range(9)])

@@ -150,6 +150,7 @@ def seed_path_table(spark: SparkSession, runner: object) -> None:
     tables.append(tables.conform(frame, "seed_paths", {"run_id": "r", "recipe": "x"}), "seed_paths", {})
 
 
+@pytest.mark.faults
 def test_rows_that_wait_again_after_a_resolved_pass_are_written(
     spark: SparkSession, root: str, tmp_path: Path, talk: Path
 ) -> None:
@@ -169,6 +170,23 @@ def test_rows_that_wait_again_after_a_resolved_pass_are_written(
             made.append(len(rows(runner, "meta_records")))
             assert made[-1] == wanted and tally.deferred == (run % 2 == 0) * (3 if run == 0 else 1), (made, tally)
         assert runner.history.open_deferrals("meta_records").isEmpty()
+
+
+def test_a_pass_is_numbered_above_every_one_before_it(spark: SparkSession, root: str) -> None:
+    """Delta skips a write whose number it has seen, so a number that came back would lose what the pass resolved."""
+    history = make_runner(spark, root).history
+
+    def defer(name: str, reason: str | None, number: int) -> None:
+        history.defer("samples", spark.createDataFrame([(name, reason)], "input_id string, reason string"), number)
+
+    defer("x", "llm:server", 0)
+    assert history.next_pass("samples") == 1
+    defer("x", None, 1)
+    defer("y", "llm:server", 0)
+    assert [row["input_id"] for row in history.open_deferrals("samples").collect()] == ["y"]
+    assert history.next_pass("samples") == 2
+    history.start_epoch(["samples"])
+    assert history.next_pass("samples") == 1 and history.open_deferrals("samples").isEmpty()
 
 
 @pytest.mark.faults
