@@ -15,7 +15,11 @@ WITH fates AS (
   UNION ALL SELECT 11, 'samples', reject_reason FROM samples
   UNION ALL SELECT 12, 'training_set', reject_reason FROM training_set
 ),
-steps AS (SELECT DISTINCT step, stage FROM fates),
+steps AS (
+  SELECT * FROM VALUES (1, 'conversations'), (2, 'long_conversations'), (3, 'meta_records'), (4, 'conversation_types'),
+    (5, 'documents'), (6, 'long_documents'), (7, 'typed_documents'), (8, 'imports'), (8, 'walks'), (9, 'instructions'),
+    (10, 'pairings'), (11, 'samples'), (12, 'training_set') AS placed(step, stage)
+),
 epochs AS (SELECT stage, max(epoch) AS epoch FROM stage_runs GROUP BY stage),
 waiting AS (
   SELECT d.stage, d.input_id, max_by(d.reason, d.pass) AS reason

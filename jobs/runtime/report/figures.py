@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -28,6 +29,7 @@ SELECTED, OTHERS, EDGES = 200, 50, 20  # rows of the browser: by hash of each st
 CONVERSATION = 4_000  # characters of a source conversation's turn
 GRAPH_NODES = 46  # values that can still be told apart in a picture
 POINTS = 3_000  # scored rows of the scatter
+AT_ONCE = 4  # questions
 SETTINGS = ("single", "multi")
 
 
@@ -52,17 +54,20 @@ def gather(tables: Tables, analyst: Analyst) -> dict[str, Any]:
 
 def answers(analyst: Analyst, names: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
     """Answers by question, as {question, notes, columns, rows}, and why a question has none."""
-    figures, missing = {}, {}
+    frames, missing = {}, {}
     for name in names:
-        question = questions()[name]
         try:
-            frame = analyst.ask(name)
+            frames[name] = analyst.ask(name)
         except SettingsFault as fault:
             missing[name] = str(fault)
-            continue
-        rows = [[_plain(cell) for cell in row] for row in frame.collect()]
-        about = {"question": question.question, "notes": question.notes}
-        figures[name] = {**about, "columns": frame.columns, "rows": rows}
+    # Planning a query keeps one core busy, and there are some thirty of them.
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = dict(zip(frames, pool.map(DataFrame.collect, frames.values()), strict=True))
+    figures = {}
+    for name, rows in found.items():
+        about = {"question": questions()[name].question, "notes": questions()[name].notes}
+        cells = [[_plain(cell) for cell in row] for row in rows]
+        figures[name] = {**about, "columns": frames[name].columns, "rows": cells}
     return figures, missing
 
 
