@@ -120,6 +120,17 @@ def _answer(data: dict[str, str]) -> dict[str, Any]:
     return {"answerable": True, "instruction": request, "response": response, "quotes": quotes}
 
 
+def _answerability(data: dict[str, str]) -> dict[str, Any]:
+    documents = [data[f"document {number}"] for number in range(1, 9) if f"document {number}" in data]
+    asked = {word.lower() for word in _WORD.findall(data["request"]) if not _COMMON.fullmatch(word.lower())}
+    held = [len(asked & {word.lower() for word in _WORD.findall(text)}) for text in documents]
+    return {
+        "why": f"of {len(asked)} words of the request the documents hold {', '.join(map(str, held))}",
+        "with_document": all(held),
+        "without_document": not any(held),
+    }
+
+
 def _spread(sentences: list[str], wanted: int, seed: str) -> list[str]:
     """Some sentences from all over a text, in its order; where they begin depends on the seed."""
     distinct = list(dict.fromkeys(sentence.strip() for sentence in sentences))
@@ -137,6 +148,7 @@ _REPLIES: dict[str, Callable[[dict[str, str]], dict[str, Any]]] = {
     "task_rewrite": _task_rewrite,
     "instruction": _instruction,
     "answer": _answer,
+    "answerability": _answerability,
 }
 
 
@@ -175,6 +187,7 @@ def _task_and_schema(body: dict[str, Any], prompt: str) -> tuple[str, dict[str, 
         "task_rewrite": "description",
         "answer": "rough request",
         "instruction": "example request",
+        "answerability": "request",
     }
     task = next((name for name, label in tells.items() if label in labels), "unknown")
     return task, {"type": "object", "properties": {"text": {"type": "string"}}}

@@ -279,3 +279,21 @@ def test_profile_and_context_of_another_genre_are_left_out() -> None:
     text = instruction("single", "fiction", path)
     assert "patent" not in text and "prior art" not in text
     assert "patent examiner" in instruction("single", "patent description", path)
+
+
+@pytest.mark.parametrize(
+    ("request_text", "texts", "verdicts"),
+    [
+        ("What did Captain Holm write about the lighthouse?", [OSTVIK], (True, False)),
+        ("How do Ostvik and Sandnes differ?", [OSTVIK, SANDNES], (True, False)),
+        ("How was the harbour of Ostvik paid for?", [OSTVIK, "Mercury boils at 357 degrees."], (False, False)),
+        ("What is the boiling point of mercury?", [OSTVIK], (False, True)),
+        ("Summarise the attached text.", [OSTVIK], (True, False)),
+        ("Summarise the attached text.", [" "], (False, False)),
+    ],
+)
+def test_answerability_goes_by_shared_words(request_text: str, texts: list[str], verdicts: tuple[bool, bool]) -> None:
+    rows = [{"doc_id": f"d{number}", "text": text} for number, text in enumerate(texts)]
+    told = answer("answerability", {"documents": rows, "instruction": request_text})
+    assert (told["with_document"], told["without_document"]) == verdicts, told["why"]
+    assert parse_reply(json.dumps(told), "answerability").error is None

@@ -108,6 +108,14 @@ class AnswerReply(ReplyModel):
         return self
 
 
+class AnswerabilityReply(ReplyModel):
+    """Whether a request needs its documents; the reason comes first, so that the verdicts follow from it."""
+
+    why: Text = Field(description="one sentence of reasons for both verdicts")
+    with_document: bool = Field(description="whether the documents hold all that an answer needs")
+    without_document: bool = Field(description="whether it can be answered as well by somebody without the documents")
+
+
 @cache
 def json_schema(model: type[BaseModel]) -> dict[str, Any]:
     """JSON schema of `model` as strict structured output wants it.

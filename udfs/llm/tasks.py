@@ -9,7 +9,14 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from udfs.llm.schemas import AnswerReply, InstructionReply, LabelReply, MetaReply, RewriteReply
+from udfs.llm.schemas import (
+    AnswerabilityReply,
+    AnswerReply,
+    InstructionReply,
+    LabelReply,
+    MetaReply,
+    RewriteReply,
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,7 @@ TASKS: dict[str, Task] = {
             "path",
             document_first=True,
         ),
+        _task("answerability", AnswerabilityReply, "documents", "instruction", document_first=True),
     )
 }
 

@@ -44,6 +44,7 @@ CASES: dict[str, dict[str, Any]] = {
         "instruction": "Compare the surveys.",
         "path": PATH,
     },
+    "answerability": {"documents": [{"doc_id": "a", "text": TEXT}], "instruction": "Describe the harbour lanterns."},
 }
 
 

@@ -49,6 +49,7 @@ VARIABLES: dict[str, dict[str, Any]] = {
         "instruction": "DRAFTREQUEST",
         "path": [PAIR],
     },
+    "answerability": {"documents": [{"doc_id": "d1", "text": "DOCUMENTTEXT"}], "instruction": "ASKEDREQUEST"},
 }
 NASTY = [
     "{% raw %} {{ 7 * 7 }} {% endraw %} {# gone #}",
@@ -129,6 +130,19 @@ def test_calls_on_the_same_documents_share_the_whole_document(json_mode: str) ->
     first, second = (prompt_of("answer", variables, json_mode) for variables in (one, other))
     shared = next(index for index, (a, b) in enumerate(zip(first, second, strict=False)) if a != b)
     assert shared > first.index(document) + len(document)
+
+
+@pytest.mark.parametrize("json_mode", ["schema", "object", "prompt"])
+def test_an_answerability_call_shares_the_prefix_of_its_answer_up_to_the_last_document(json_mode: str) -> None:
+    documents = [{"doc_id": name, "text": f"Document {name}. " * 50} for name in "ab"]
+    for held in (documents[:1], documents):
+        setting = "multi" if len(held) > 1 else "single"
+        answer = render("answer", {**VARIABLES["answer"], "setting": setting, "documents": held}, json_mode).messages
+        judged = render("answerability", {"documents": held, "instruction": "Why?"}, json_mode).messages
+        assert judged[0] == answer[0], "the system text"
+        end = answer[1]["content"].index(held[-1]["text"]) + len(held[-1]["text"])
+        end = answer[1]["content"].index(">>>", end) + 3
+        assert judged[1]["content"][:end] == answer[1]["content"][:end]
 
 
 @pytest.mark.parametrize("json_mode", ["schema", "object", "prompt"])

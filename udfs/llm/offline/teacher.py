@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from udfs.llm.offline.answerability import answerability
 from udfs.llm.offline.answers import answer as answer_from_documents
 from udfs.llm.offline.fields import meta
 from udfs.llm.offline.labels import document_label, type_label
@@ -76,6 +77,10 @@ def _answer(variables: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
+def _answerability(variables: Mapping[str, Any]) -> dict[str, Any]:
+    return answerability(variables["documents"], variables["instruction"])
+
+
 _ANSWERS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "meta": _meta,
     "type_label": _type_label,
@@ -83,4 +88,5 @@ _ANSWERS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "task_rewrite": _task_rewrite,
     "instruction": _instruction,
     "answer": _answer,
+    "answerability": _answerability,
 }
