@@ -121,12 +121,13 @@ class ClassifierSettings(Section):
 
 
 class EvidenceSettings(Section):
-    """How quotes are located and when an answer counts as grounded."""
+    """How quotes are located, when an answer counts as grounded, and whether the teacher is asked what it needs."""
 
     min_quote_chars: Positive = 20
     fuzzy_ratio: Share = 0.92  # similarity a near-verbatim quote needs
     min_grounded_share: Share = 0.5  # answer sentences with evidence
     min_document_share: Share = 0.2  # each document's share of evidence in a pair
+    answerability: bool = False  # one more call behind each answer: can it be answered with the documents, or without?
 
 
 class LlmSettings(Section):

@@ -36,6 +36,15 @@ class Cost:
             billed=[a + b for a, b in zip(self.billed, other.billed, strict=True)],
         )
 
+    def beside(self, other: Cost) -> Cost:
+        """Both of them, priced already at the same prices."""
+        both = self + other
+        both.served = self.served + other.served
+        for name in ("money", "saved_ledger", "saved_cache"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            setattr(both, name, None if mine is None or theirs is None else mine + theirs)
+        return both
+
 
 def priced(cost: Cost, served: int, saved: Sequence[float], price: Price | None) -> Cost:
     """The cost with its money, and what the ledger and the prefix cache saved; `price` is the one online."""

@@ -20,6 +20,7 @@ from jobs.runtime.tables import Tables
 DUPLICATES = ("long_conversations", "long_documents", "instructions")
 DUPLICATE = r"^(?:exact|near)_duplicate:([0-9a-f]+)$"
 # Tables whose rows name the call that made them.
+CALLS = ("call_id", "answerable_call")  # columns that name rows of llm_calls
 CALLING = ("meta_records", "task_rewrites", "document_labels", "instructions", "samples")
 
 
@@ -149,7 +150,12 @@ def unused_calls(tables: Tables, stages: frozenset[str]) -> DataFrame:
 
     A call does not say what it was made from; what nothing rests on may be made from anything.
     """
-    used = [tables.read(name).select(F.col("call_id").alias("id")) for name in CALLING if tables.exists(name)]
+    used = [
+        rows.select(F.col(column).alias("id"))
+        for rows in (tables.read(name) for name in CALLING if tables.exists(name))
+        for column in CALLS
+        if column in rows.columns  # older roots know no answerability calls
+    ]
     calls = tables.read("llm_calls").withColumn("root", F.coalesce("parent_key", "key"))
     rests = reduce(DataFrame.unionByName, used).distinct()
     kept = calls.join(rests, "id", "left_semi").select("root").distinct()

@@ -60,6 +60,7 @@ REPLY_TOKENS: Mapping[str, Range] = {
     "task_rewrite": Range(12, 30, 90),
     "instruction": Range(30, 70, 200),
     "answer": Range(250, 800, 2000),
+    "answerability": Range(25, 60, 150),
 }
 CORRECTED = Range(0.0, 0.02, 0.10)  # share of replies that need the correction turn
 REWRITES_PER_CONVERSATION = Range(0.8, 2.5, 5.0)  # distinct task values and its simplified instruction

@@ -26,6 +26,7 @@ from jobs.runtime.tables import Tables
 from udfs.llm.budget import Budget
 from udfs.llm.calls import CALL_DDL
 from udfs.llm.coordinator import Coordinator
+from udfs.llm.follow_ups import build_follow_ups
 from udfs.llm.outcome import OUTCOME_DDL
 from udfs.llm.prices import price_of
 from udfs.llm.requests import REQUEST_DDL, build_requests
@@ -41,7 +42,8 @@ from udfs.settings import LlmSettings, TokenizerSettings
 class Fulfilled:
     """Replies by input id, the inputs that must wait, and what the calls cost."""
 
-    # input_id, variables, status ('ok' | 'lasting'), reason, text, call_id, teacher, model, prompt_sha
+    # input_id, variables, status ('ok' | 'lasting'), reason, text, call_id, teacher, model, prompt_sha; and of a
+    # follow-up its text and call_id as further_text and further_call, null where it failed or nothing was to be asked
     replies: DataFrame
     waiting: DataFrame | None  # input_id, reason; None when nothing waits
     cost: Cost
@@ -61,6 +63,16 @@ class Serving:
 
 
 OPEN = Serving()
+
+
+@dataclass
+class _Served:
+    """Requests of one task and what became of them."""
+
+    known: DataFrame  # each request with its settled reply, null where it waits; without messages
+    lacked: DataFrame  # [input_id] of those that the ledger did not answer before
+    waiting: DataFrame | None  # input_id, reason
+    cost: Cost
 
 
 class Ledger:
@@ -139,27 +151,57 @@ class Ledger:
         count, tokens_in, tokens_out, tokens_cached, *paid = (number or 0 for number in added)
         return Cost(count, tokens_in, tokens_out, tokens_cached, billed=paid)
 
-    def fulfil(self, stage: str, task: str, inputs: DataFrame) -> Fulfilled:
+    def fulfil(self, stage: str, task: str, inputs: DataFrame, follow_up: str | None = None) -> Fulfilled:
         """Serve `inputs` (input_id, document, variables) from the ledger, sending only what it lacks.
 
-        Stages that run beside each other take turns. Raises ServiceRefused when the service refuses us, BudgetReached
-        when the budget is used up; what was answered until then is kept.
+        With `follow_up` that task is asked behind each answer that leaves something to ask. An input waits while its
+        follow-up does; one that failed for good leaves the reply as it is. Stages that run beside each other take
+        turns. Raises ServiceRefused when the service refuses us, BudgetReached when the budget is used up; what was
+        answered until then is kept.
         """
         with self._one_at_a_time:
-            return self._fulfil(stage, task, inputs)
+            llm = self._settings.of(stage)
+            served = self._serve(stage, task, llm, self._requests(task, llm, inputs), follow_up)
+            if follow_up is None:
+                return Fulfilled(_replies(served.known), served.waiting, served.cost)
+            asked = _following(served.known, task, follow_up)
+            further = self._serve(stage, follow_up, llm, asked, chained=served.lacked)
+            return _followed(served, further)
 
-    def _fulfil(self, stage: str, task: str, inputs: DataFrame) -> Fulfilled:
-        session = inputs.sparkSession
-        columns = inputs.select("input_id", "document", "variables")
+    def follow_ups(self, stage: str, task: str, follow_up: str, inputs: DataFrame) -> DataFrame:
+        """REQUEST_DDL rows of the follow-ups to those of `inputs` that the ledger answers; no call is made."""
         llm = self._settings.of(stage)
+        known = self._settled(self._requests(task, llm, inputs), task, llm, inputs.sparkSession)
+        return _following(known, task, follow_up)
+
+    def _requests(self, task: str, llm: LlmSettings, inputs: DataFrame) -> DataFrame:
         building: Any = build_requests(task, llm)
-        requests = columns.mapInArrow(building, REQUEST_DDL)
+        return inputs.select("input_id", "document", "variables").mapInArrow(building, REQUEST_DDL)
+
+    def _serve(
+        self,
+        stage: str,
+        task: str,
+        llm: LlmSettings,
+        requests: DataFrame,
+        follow_up: str | None = None,
+        chained: DataFrame | None = None,
+    ) -> _Served:
+        """Requests (REQUEST_DDL) served from the ledger, what it lacks being sent first.
+
+        Calls for inputs among `chained` [input_id] were made just now behind another one: the ledger saved nothing.
+        """
+        session = requests.sparkSession
         known = settled_frame(self._settled(requests, task, llm, session))
         served, to_send, saved = _already_known(known)
+        if chained is not None:
+            served, _, saved = _already_known(known.join(chained, "input_id", "left_anti"))
+        lacked = known.where(F.col("status").isNull()).select("input_id")
         cost, waiting = Cost(), None
         if to_send:
             if not self._serving.sealed:
-                cost = self._ask(stage, task, llm, known.where(F.col("status").isNull()), to_send)
+                pending = known.where(F.col("status").isNull())
+                cost = self._ask(stage, task, llm, pending, to_send, follow_up)
             sent = known.select(*[name for name in requests.columns if name != "messages"])
             known = settled_frame(self._settled(sent, task, llm, session))
             if not known.where(F.col("status").isNull()).isEmpty():
@@ -167,10 +209,7 @@ class Ledger:
         if self._serving.show is not None:
             told = known.select("key", "status", "reason", "text", "model")
             self._serving.show(stage, requests.select("key", "messages").join(told, "key"))
-        replies = known.where(F.col("status").isNotNull()).drop(
-            "messages", "further", "known_text", "document", *TOKENS
-        )
-        return Fulfilled(replies, waiting, priced(cost, served, saved, price_of(llm)))
+        return _Served(known, lacked, waiting, priced(cost, served, saved, price_of(llm)))
 
     def forget_failures(self, stage: str) -> None:
         """Drop lasting failures of a stage, so that its calls are made again."""
@@ -191,7 +230,9 @@ class Ledger:
             *[_both(name).alias(name) for name in TOKENS],
         )
 
-    def _ask(self, stage: str, task: str, llm: LlmSettings, pending: DataFrame, calls: int) -> Cost:
+    def _ask(
+        self, stage: str, task: str, llm: LlmSettings, pending: DataFrame, calls: int, follow_up: str | None
+    ) -> Cost:
         """Get what is missing in the way that the settings name; what lies in a batch already is not asked again."""
         wanted = pending.dropDuplicates(["key"]).drop(
             "status", "reason", "text", "teacher", "model", "call_id", *TOKENS
@@ -205,22 +246,24 @@ class Ledger:
         if llm.teacher == BATCH:
             return self.batches.fulfil(stage, task, llm, still_missing)
         if not self.batches.outstanding(stage):
-            return self._send(stage, llm, wanted, calls)
+            return self._send(stage, llm, wanted, calls, follow_up)
         cost = self.batches.take_in(stage, llm)
         left = self.batches.not_outstanding(stage, still_missing())
-        return cost + self._send(stage, llm, left, left.count())
+        return cost + self._send(stage, llm, left, left.count(), follow_up)
 
-    def _send(self, stage: str, llm: LlmSettings, distinct: DataFrame, calls: int) -> Cost:
-        """Send each of these requests once; calls on one document run back to back in one task."""
+    def _send(self, stage: str, llm: LlmSettings, distinct: DataFrame, calls: int, follow_up: str | None) -> Cost:
+        """Send each of these requests once; calls on one document run back to back in one task, follow-ups included."""
         session = distinct.sparkSession
         parts = session.sparkContext.defaultParallelism
         spread = distinct.repartition(parts, F.coalesce("document", "key")).sortWithinPartitions("document", "key")
+        calls = calls if follow_up is None else 2 * calls  # at most: not every answer leaves something to ask
         self._to_send[stage] = calls
         coordinator = self._coordinate(llm)
         if coordinator is not None:
             coordinator.expect(stage, calls)
         where = None if coordinator is None else coordinator.address
-        act: Any = send(llm, self._spool, stage, self._tables.run_id, tokenizer=self._tokenizer, coordinator=where)
+        run_id, tokenizer = self._tables.run_id, self._tokenizer
+        act: Any = send(llm, self._spool, stage, run_id, tokenizer=tokenizer, coordinator=where, follow_up=follow_up)
         cost = Cost()
         try:
             ended = (
@@ -264,6 +307,30 @@ class Ledger:
         return missing.select(
             "input_id", F.concat(F.lit("llm:"), F.coalesce("kind", F.lit("not_sent"))).alias("reason")
         )
+
+
+def _replies(known: DataFrame) -> DataFrame:
+    """The settled ones among requests, as stages read them."""
+    return known.where(F.col("status").isNotNull()).drop("messages", "further", "known_text", "document", *TOKENS)
+
+
+def _following(known: DataFrame, task: str, follow_up: str) -> DataFrame:
+    """REQUEST_DDL rows of the calls that follow settled ones."""
+    making: Any = build_follow_ups(task, follow_up)
+    answered = known.where(F.col("status") == "ok")
+    return answered.select("input_id", "document", "variables", "parameters", "text").mapInArrow(making, REQUEST_DDL)
+
+
+def _followed(first: _Served, further: _Served) -> Fulfilled:
+    """Replies with those of their follow-ups beside them."""
+    told = _replies(further.known).select(
+        "input_id", F.col("text").alias("further_text"), F.col("call_id").alias("further_call")
+    )
+    replies, waiting = _replies(first.known), first.waiting
+    if further.waiting is not None:
+        waiting = further.waiting if waiting is None else waiting.unionByName(further.waiting)
+        replies = replies.join(further.waiting, "input_id", "left_anti")
+    return Fulfilled(replies.join(told, "input_id", "left"), waiting, first.cost.beside(further.cost))
 
 
 def _already_known(known: DataFrame) -> tuple[int, int, list[float]]:

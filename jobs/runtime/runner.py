@@ -217,7 +217,7 @@ class Runner:
         arguments = self._arguments(stage, stage.function, session, driving, wanted)
         if stage.ask is not None:
             asked = stage.ask(**self._arguments(stage, stage.ask, session, driving, wanted))
-            answer = self.ledger.fulfil(stage.name, str(stage.task), asked)
+            answer = self.ledger.fulfil(stage.name, str(stage.task), asked, stage.following(self.settings))
             add_cost(done, answer.cost)
             arguments["replies"], waiting = answer.replies, answer.waiting
         return _finished(stage.function(**arguments)), waiting

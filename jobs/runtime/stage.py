@@ -36,6 +36,15 @@ class Teach(Protocol):
 
 
 @dataclass(frozen=True)
+class FollowUp:
+    """A task that is asked behind each answer of a stage while the setting `section.switch` is on."""
+
+    task: str
+    section: str
+    switch: str
+
+
+@dataclass(frozen=True)
 class Stage:
     """A stage as the runner sees it. `ask` is None unless a teacher is called."""
 
@@ -50,6 +59,14 @@ class Stage:
     also: tuple[str, ...] = ()  # further tables written from the same frames; `record_table` tells whose a row is
     dedupe: bool = False  # drop rows whose id is stored already (sightings of one record)
     counts: Counts = "rows"
+    follow_up: FollowUp | None = None
+
+    def following(self, settings: object) -> str | None:
+        """The task that these settings ask behind each answer, if any."""
+        wanted = self.follow_up
+        if wanted is None or not getattr(getattr(settings, wanted.section), wanted.switch):
+            return None
+        return wanted.task
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -112,13 +129,15 @@ def llm_stage(
     tops_up: str | None = None,
     revision: int = 1,
     where: str | None = None,
+    follow_up: FollowUp | None = None,
 ) -> Stage:
     """A stage made of two pure functions with the teacher between them.
 
-    `ask` returns (input_id, document, variables); `read` gets the same tables and `replies`.
+    `ask` returns (input_id, document, variables); `read` gets the same tables and `replies`. While a `follow_up` is
+    switched on, `replies` hold its text and call beside the answer's, as further_text and further_call.
     """
     mode, driving = _mode(streams, None, tops_up, False)
-    return Stage(name, mode, driving, read, revision, ask, task, where)
+    return Stage(name, mode, driving, read, revision, ask, task, where, follow_up=follow_up)
 
 
 def positional(function: Callable[..., Any]) -> list[str]:

@@ -101,8 +101,11 @@ class Tables:
         return frame.select(*[F.col(f.name).cast(f.dataType).alias(f.name) for f in wanted.fields]).to(wanted)
 
     def append(self, frame: DataFrame, name: str, note: dict[str, Any], once: Once | None = None) -> int:
-        """Append conformed rows and return the new version; a repeated `once` changes nothing."""
-        writer = self._writer(frame, note).mode("append")
+        """Append conformed rows and return the new version; a repeated `once` changes nothing.
+
+        Columns that this program knows and an older root does not are added, null in the rows that are there.
+        """
+        writer = self._writer(frame, note).mode("append").option("mergeSchema", "true")
         if once is not None:
             writer = writer.option("txnAppId", once.app).option("txnVersion", once.version)
         return self._save(writer, name)

@@ -8,11 +8,14 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 import sql
-from jobs.runtime.stage import llm_stage
+from jobs.runtime.stage import FollowUp, llm_stage
 from udfs.assemble import ASSEMBLED_DDL, assemble
+from udfs.llm.parse import reply_reader
 from udfs.settings import EvidenceSettings, LlmSettings, TokenizerSettings
 
 TASK = "answer"
+ANSWERABILITY = FollowUp("answerability", section="evidence", switch="answerability")
+VERDICT = ("answerable_with", "answerable_without", "answerable_why", "answerable_call")
 
 
 def ask(pairings: DataFrame, instructions: DataFrame, walks: DataFrame, documents: DataFrame) -> DataFrame:
@@ -54,7 +57,10 @@ def read(
     tokenizer: TokenizerSettings,
     llm: LlmSettings,
 ) -> DataFrame:
-    """Each reply as a sample: evidence located in the documents, grounding and balance gated."""
+    """Each reply as a sample: evidence located in the documents, grounding and balance gated.
+
+    What the answerability call says is kept beside it and gates nothing; null where none was made, or it failed.
+    """
     asked = replies.select("input_id", "reason", "text", "variables")
     assembling: Any = assemble(evidence, tokenizer)
     made = asked.mapInPandas(assembling, ASSEMBLED_DDL)
@@ -64,6 +70,7 @@ def read(
         "parent_ids", "reject_reason", "run_id", "recipe"
     )
     joined = rows.join(known, "input_id").join(made, "input_id").join(calls, "input_id")
+    joined = joined.join(_verdicts(replies, evidence), "input_id")
     generator = F.struct(
         "teacher",
         "model",
@@ -97,6 +104,7 @@ def read(
         "walk_index",
         F.col("input_id").alias("pairing"),
         "call_id",
+        *VERDICT,
     )
 
 
@@ -108,6 +116,16 @@ def _document_facts(pairings: DataFrame, long_documents: DataFrame) -> DataFrame
     return placed.join(facts, "doc_id").groupBy("input_id").agg(F.sort_array(held).alias("facts"))
 
 
+def _verdicts(replies: DataFrame, evidence: EvidenceSettings) -> DataFrame:
+    """[input_id, answerable_with, answerable_without, answerable_why, answerable_call] of every reply."""
+    if not evidence.answerability:
+        absent = [F.lit(None).cast(sql.columns("samples")[name].dataType).alias(name) for name in VERDICT]
+        return replies.select("input_id", *absent)
+    said = replies.withColumn("said", reply_reader("answerability")("further_text")["value"])
+    values = ("said.with_document", "said.without_document", "said.why", "further_call")
+    return said.select("input_id", *[F.col(value).alias(name) for value, name in zip(values, VERDICT, strict=True)])
+
+
 def _placed(fact: Column, place: Column) -> Column:
     """A document's facts with where it stands in the context (null for a rejected reply)."""
     names = ("doc_id", "source", "n_tokens", "licence")
@@ -116,4 +134,4 @@ def _placed(fact: Column, place: Column) -> Column:
     )
 
 
-samples = llm_stage("samples", task=TASK, streams="pairings", ask=ask, read=read)
+samples = llm_stage("samples", task=TASK, streams="pairings", ask=ask, read=read, follow_up=ANSWERABILITY)

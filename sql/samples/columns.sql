@@ -19,4 +19,8 @@ language STRING COMMENT 'ISO 639-1 code of the documents',
 walk_id STRING COMMENT 'walk',
 walk_index BIGINT COMMENT 'position in the fixed order',
 pairing STRING COMMENT 'pairing',
-call_id STRING COMMENT 'row of llm_calls'
+call_id STRING COMMENT 'row of llm_calls',
+answerable_with BOOLEAN COMMENT 'whether its documents suffice, by the answerability call; null without one',
+answerable_without BOOLEAN COMMENT 'whether it can be answered as well without them, by the same call',
+answerable_why STRING COMMENT 'the reasons of both',
+answerable_call STRING COMMENT 'row of llm_calls: the answerability call'

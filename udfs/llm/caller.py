@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from udfs.llm.admission import Admission, NotAdmitted
 from udfs.llm.calls import CallRow
 from udfs.llm.circuit import Circuit
+from udfs.llm.follow_ups import follow_up
 from udfs.llm.outcome import FurtherCall, Outcome, further_call, outcome_of_reply
 from udfs.llm.parse import parse_reply
-from udfs.llm.requests import correction, longer
+from udfs.llm.requests import correction, longer, prompt_sha
 from udfs.llm.retry import RetryPolicy
 from udfs.llm.teacher import ErrorKind, Reply, Request, Teacher, failed
 from udfs.llm.text import canonical_json, encodable
@@ -28,7 +29,7 @@ Obstacle = Callable[[Request], str | None]
 class Job:
     """A request with what its record needs; `further` says that only this call after `known_text` is wanted.
 
-    `too_long` says why the request must not be sent at all.
+    `too_long` says why the request must not be sent at all; `follow_up` names the task that is asked behind an answer.
     """
 
     request: Request
@@ -36,6 +37,7 @@ class Job:
     further: FurtherCall | None = None
     known_text: str | None = None
     too_long: str | None = None
+    follow_up: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,20 @@ class Caller:
         self._origin, self._record = origin, record
 
     async def settle(self, job: Job) -> tuple[Outcome, list[Future[None]]]:
-        """The outcome of a job, and the futures that resolve when its records are durable."""
+        """The outcome of a job, and the futures that resolve when its records are durable.
+
+        A follow-up is called at once and recorded; how it ends is no part of the outcome.
+        """
+        outcome, kept = await self._settle(job)
+        if job.follow_up is not None and outcome.text is not None:
+            request = follow_up(job.request, outcome.text, job.follow_up)
+            if request is not None:
+                too_long = self._manners.obstacle(request)
+                _, more = await self._settle(Job(request, prompt_sha(request.task), too_long=too_long))
+                kept = kept + more
+        return outcome, kept
+
+    async def _settle(self, job: Job) -> tuple[Outcome, list[Future[None]]]:
         kept: list[Future[None]] = []
         try:
             step, text = job.further, job.known_text

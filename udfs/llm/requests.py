@@ -154,11 +154,31 @@ def request_key(messages: Sequence[Message], parameters: Mapping[str, Any], sche
 
 def make_request(task_name: str, variables: Mapping[str, Any], settings: LlmSettings) -> Request:
     """One request, ready for a teacher; for callers on the driver that need no table."""
-    rendered = render(task_name, variables, settings.json_mode)
-    parameters = call_parameters(settings)
+    return build_request(task_name, variables, call_parameters(settings))
+
+
+def build_request(
+    task_name: str, variables: Mapping[str, Any], parameters: Mapping[str, Any], document: str | None = None
+) -> Request:
+    """One request with the parameters of `call_parameters`. Raises PromptError as `render` does."""
+    rendered = render(task_name, variables, str(parameters["json_mode"]))
     schema = json_schema(TASKS[task_name].reply)
     key = request_key(rendered.messages, parameters, schema)
-    return Request(key, task_name, variables, rendered.messages, parameters, schema)
+    return Request(key, task_name, variables, rendered.messages, parameters, schema, document)
+
+
+def request_row(request: Request, input_id: str, variables: str) -> dict[str, Any]:
+    """A request as a row of REQUEST_DDL; `variables` is its JSON text."""
+    return {
+        "key": request.key,
+        "input_id": input_id,
+        "document": request.document,
+        "task": request.task,
+        "variables": variables,
+        "messages": list(request.messages),
+        "parameters": canonical_json(dict(request.parameters)),
+        "prompt_sha": prompt_sha(request.task),
+    }
 
 
 def correction(request: Request, reply_text: str, problem: str) -> Request:
@@ -188,7 +208,7 @@ def build_requests(task_name: str, settings: LlmSettings) -> Callable[[Batches],
     task_named(task_name)  # an unknown name fails on the driver
 
     def run(batches: Batches) -> Batches:
-        parameters = canonical_json(call_parameters(settings))
+        parameters = call_parameters(settings)
         for batch in batches:
             columns = zip(
                 batch.column("input_id").to_pylist(),
@@ -198,19 +218,8 @@ def build_requests(task_name: str, settings: LlmSettings) -> Callable[[Batches],
             )
             rows = []
             for input_id, document, variables in columns:
-                request = make_request(task_name, json.loads(variables), settings)
-                rows.append(
-                    {
-                        "key": request.key,
-                        "input_id": input_id,
-                        "document": document,
-                        "task": task_name,
-                        "variables": variables,
-                        "messages": list(request.messages),
-                        "parameters": parameters,
-                        "prompt_sha": prompt_sha(task_name),
-                    }
-                )
+                request = build_request(task_name, json.loads(variables), parameters, document)
+                rows.append(request_row(request, input_id, variables))
             yield pa.RecordBatch.from_pylist(rows, schema=REQUEST_SCHEMA)
 
     return run

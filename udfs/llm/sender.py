@@ -54,6 +54,7 @@ class Sending:
     policy: RetryPolicy
     teacher: Teacher | None
     coordinator: Address | None
+    follow_up: str | None = None
 
     def obstacle(self, request: Request) -> str | None:
         """Why a request does not fit the context, None when it does."""
@@ -72,6 +73,7 @@ def send(
     policy: RetryPolicy | None = None,
     teacher: Teacher | None = None,
     coordinator: Address | None = None,
+    follow_up: str | None = None,
 ) -> Callable[[Batches], Batches]:
     """A function for `DataFrame.mapInArrow`: REQUEST_DDL rows in, OUTCOME_DDL rows out.
 
@@ -79,10 +81,13 @@ def send(
     follow each other with the same `document` are called one after the other; others overlap, up to
     `settings.concurrency` at once whatever the Arrow batches. `teacher` overrides the settings' teacher and must be
     picklable where Spark is used. `coordinator` keeps the limits of all tasks; without one there are
-    none. Raises SpoolUnavailable when replies cannot be kept.
+    none. Behind each answer that leaves something to ask, the task `follow_up` is called on the same document; its
+    call is recorded, its outcome not told. Raises SpoolUnavailable when replies cannot be kept.
     """
     policy = policy or RetryPolicy()
-    sending = Sending(settings, spool, stage, run_id, tokenizer, chars_per_token, policy, teacher, coordinator)
+    sending = Sending(
+        settings, spool, stage, run_id, tokenizer, chars_per_token, policy, teacher, coordinator, follow_up
+    )
 
     def run(batches: Batches) -> Batches:
         return run_sending(sending, batches)
@@ -148,7 +153,9 @@ def jobs_of(sending: Sending, rows: Iterable[dict[str, Any]]) -> Iterator[Job]:
             reply_schema=json_schema(task_named(row["task"]).reply),
             document=row["document"],
         )
-        yield Job(request, row["prompt_sha"], row.get("further"), row.get("known_text"), sending.obstacle(request))
+        further, known_text = row.get("further"), row.get("known_text")
+        too_long = sending.obstacle(request)
+        yield Job(request, row["prompt_sha"], further, known_text, too_long, sending.follow_up)
 
 
 Known = dict[str, list[CallRow]]

@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 
 from tests.fake_server.client import FakeServer
 from tests.udfs.llm.support import in_batches, outcomes, settings_for, spooled
+from udfs.llm.follow_ups import build_follow_ups
 from udfs.llm.requests import build_requests
 from udfs.llm.sender import send
 
@@ -55,3 +57,45 @@ def test_later_calls_on_a_document_and_their_corrections_are_cached(tmp_path: Pa
     assert metered == sum(cached for calls in by_document.values() for cached, _ in calls)
     least = min(cached for calls in by_document.values() for cached, _ in calls[1:])
     print(f"{least / document:.3f} of a document cached, at least")
+
+
+def test_an_answerability_call_follows_its_answer_and_finds_the_document_cached(tmp_path: Path) -> None:
+    with FakeServer(lifetime=60, latency=0.01) as server:
+        settings = settings_for(server, api_key_env="", concurrency=4)
+        (rows,) = build_requests("answer", settings)(iter([answers("[[fault:bad_schema]]")]))
+        run = send(settings, str(tmp_path), "samples", tmp_path.name, follow_up="answerability")
+        found = outcomes(run(iter(in_batches(rows, 4))))
+        log = server.requests()
+    assert set(found) == set(rows.column("key").to_pylist()), "outcomes are those of the answers alone"
+    assert {row["status"] for row in found.values()} == {"ok"}
+    by_document: dict[str, list[str]] = {}
+    for entry in log:
+        by_document.setdefault(entry["cache_key"], []).append(entry["task"])
+    # On each document: an answer, its correction turn, the call behind it and that one's turn, then the next answer.
+    assert set(by_document) == {f"d{number}" for number in range(DOCUMENTS)}
+    document = len(json.loads(rows.column("variables")[0].as_py())["documents"][0]["text"]) // 4
+    for entry in log:
+        if entry["task"] == "answerability":
+            assert entry["usage"]["prompt_tokens_details"]["cached_tokens"] >= 0.8 * document
+    calls = spooled(str(tmp_path))
+    judged = [call for call in calls if call["task"] == "answerability" and call["parent_key"] is None]
+    assert len(judged) == DOCUMENTS * DRAWS
+    # They are found again by who has only the answers: the same keys, made from the rows and the replies.
+    replies = {call["parent_key"]: call["text"] for call in calls if call["task"] == "answer" and call["parent_key"]}
+    columns = ("input_id", "document", "variables", "parameters")
+    told = [{name: row[name] for name in columns} | {"text": replies[row["key"]]} for row in rows.to_pylist()]
+    (followed,) = build_follow_ups("answer", "answerability")(iter([pa.RecordBatch.from_pylist(told)]))
+    assert {call["key"] for call in judged} == set(followed.column("key").to_pylist())
+    assert not set(followed.column("key").to_pylist()) & set(found)
+    assert all(
+        tasks == ["answer", "answer", "answerability", "answerability"] * DRAWS for tasks in by_document.values()
+    )
+
+
+def test_nothing_follows_an_answer_that_the_documents_do_not_hold(tmp_path: Path) -> None:
+    answered = {"answerable": False, "instruction": "", "response": "", "quotes": []}
+    told = {**answers("").to_pylist()[0], "parameters": '{"json_mode": "schema"}', "text": json.dumps(answered)}
+    (followed,) = build_follow_ups("answer", "answerability")(iter([pa.RecordBatch.from_pylist([told])]))
+    assert followed.num_rows == 0
+    with pytest.raises(KeyError):
+        build_follow_ups("meta", "answerability")

@@ -1,0 +1,167 @@
+"""The samples stage with the answerability call: made behind its answer, kept beside it, never paid twice."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+import sql
+from jobs.runtime.doomed import unused_calls
+from jobs.runtime.errors import RecipeChanged
+from jobs.runtime.recipes import identity, recipe
+from jobs.runtime.restart import require_recipes, restart
+from jobs.runtime.runner import Runner
+from jobs.runtime.summary import StageTally
+from jobs.stages import STAGES
+from jobs.stages.samples import VERDICT
+from tests.fake_server.client import FakeServer
+from tests.roots import BY_NAME, make_runner, prose, rows
+
+DOCUMENTS, DRAWS = 3, 2
+ON = "evidence.answerability=true"
+
+
+def stored(runner: Runner, name: str, given: list[dict[str, Any]]) -> None:
+    """Rows put into a table as a stage would have written them; columns that are not given are null."""
+    wanted = sql.columns(name)
+    whole = [{column: row.get(column) for column in wanted.names} for row in given]
+    runner.tables.append(runner.spark.createDataFrame(whole, wanted), name, {})
+
+
+def pairs() -> list[dict[str, Any]]:
+    return [
+        {"id": f"d{number}-i{draw}", "setting": "single", "document_type": "report", "walk": "w", "walk_index": 0,
+         "instruction": f"i{draw}", "documents": [f"d{number}"]}
+        for number in range(DOCUMENTS) for draw in range(DRAWS)
+    ]  # fmt: skip
+
+
+def before_samples(runner: Runner) -> None:
+    """Two pairings of each of three documents, what they rest on, and samples as an older root has them."""
+    path = [{"field": "tasks", "value": "extract the facts", "node": "n"}]
+    documents = [f"d{number}" for number in range(DOCUMENTS)]
+    stored(runner, "documents", [{"id": name, "text": prose(f"{name} harbour", 60)} for name in documents])
+    stored(runner, "long_documents", [{"id": f"l-{name}", "document": name, "n_tokens": 9} for name in documents])
+    stored(runner, "walks", [{"id": "w", "setting": "single", "nodes": path}])
+    drafts = [{"id": f"i{draw}", "instruction": f"Say what grew, version {draw}."} for draw in range(DRAWS)]
+    stored(runner, "instructions", drafts)
+    stored(runner, "pairings", pairs())
+    older = [field for field in sql.columns("samples") if field.name not in VERDICT]
+    spark, names = runner.spark, [field.name for field in older]
+    given = spark.createDataFrame([{"id": "older"}], sql.columns("samples")).select(*names)
+    given.write.format("delta").save(runner.tables.location("samples"))
+
+
+def streamed(runner: Runner, checkpoint: Path) -> list[str]:
+    """Ids that a stream over samples had not seen before."""
+    found: list[str] = []
+
+    def note(batch: DataFrame, _: int) -> None:
+        found.extend(row["id"] for row in batch.select("id").collect())
+
+    writer = runner.tables.stream("samples").writeStream.trigger(availableNow=True).foreachBatch(note)
+    writer.option("checkpointLocation", str(checkpoint)).start().awaitTermination()
+    return found
+
+
+def runner_for(spark: SparkSession, root: str, server: FakeServer, run_id: str, *more: str) -> Runner:
+    llm = [f"llm.base_url={server.base_url}", "llm.teacher=openai", "llm.model=fake", "llm.api_key_env=FAKE_KEY"]
+    return make_runner(spark, root, [*llm, "llm.price_input=1", "llm.price_output=4", *more], run_id)
+
+
+def run_samples(runner: Runner, again: bool = False) -> StageTally:
+    if again:
+        restart(runner, STAGES, ["samples"], [])
+        stored(runner, "pairings", pairs())  # they start again too, and rounds bring back the same
+    tally = runner.run(BY_NAME["samples"])
+    runner.history.flush()
+    runner.ledger.close()
+    return tally
+
+
+def answers(runner: Runner) -> list[dict[str, Any]]:
+    """Stored samples of this program, without what every run and every setting may change."""
+    mine = [row for row in rows(runner, "samples") if row["id"] != "older"]
+    return [{name: cell for name, cell in row.items() if name not in (*VERDICT, "run_id", "recipe")} for row in mine]
+
+
+def asked(server: FakeServer, before: int) -> list[str]:
+    """Tasks of the calls made since, those on one document together."""
+    calls = sorted(server.requests()[before:], key=lambda entry: entry["cache_key"])
+    return [entry["task"] for entry in calls]
+
+
+@pytest.mark.spark
+def test_verdicts_stand_beside_answers_that_they_do_not_change(spark: SparkSession, root: str, tmp_path: Path) -> None:
+    many = DOCUMENTS * DRAWS
+    with FakeServer(key=os.environ["FAKE_KEY"]) as server:
+        off = runner_for(spark, root, server, "run-1")
+        before_samples(off)
+        assert streamed(off, tmp_path / "checkpoint") == ["older"]
+        assert run_samples(off).calls == many
+        plain = answers(off)
+        assert len(plain) == many and not any(row[name] for row in rows(off, "samples") for name in VERDICT)
+        assert sorted(streamed(off, tmp_path / "checkpoint")) == [row["id"] for row in plain], "an older root's stream"
+
+        on = runner_for(spark, root, server, "run-2", ON)
+        with pytest.raises(RecipeChanged, match=r"evidence.answerability: None → True[\s\S]*--recompute samples"):
+            require_recipes((BY_NAME["samples"],), on.settings, on.tables, on.history, ())
+        tally = run_samples(on, again=True)
+        assert (tally.calls, tally.served) == (many, many)
+        assert asked(server, many) == ["answerability"] * many, "answers come from the ledger"
+        assert answers(on) == plain
+        judged = rows(on, "samples")
+        assert all(row["answerable_with"] is True and row["answerable_without"] is False for row in judged)
+        assert all(row["answerable_why"].startswith("of ") for row in judged)
+        calls = {row["id"]: row["task"] for row in rows(on, "llm_calls")}
+        assert {calls[row["answerable_call"]] for row in judged} == {"answerability"}
+        assert unused_calls(on.tables, frozenset({"samples"})).isEmpty(), "forgetting keeps what a verdict rests on"
+
+        assert run_samples(runner_for(spark, root, server, "run-3", ON)).state == "unchanged"
+        tally = run_samples(runner_for(spark, root, server, "run-4", ON), again=True)
+        assert (tally.calls, tally.served) == (0, 2 * many)
+
+        # One verdict failed for good, one is lost while the server is down: the one row has none, the other waits.
+        failed, lost = (row["answerable_call"] for row in judged[:2])
+        refusal = {"status": "lasting", "error_kind": "refusal", "text": None}
+        changed = spark.createDataFrame(
+            [{"id": failed, **refusal}], "id string, " + ", ".join(f"{n} string" for n in refusal)
+        )
+        on.tables.amend("llm_calls", changed, {})
+        on.tables.delete("llm_calls", f"id = '{lost}'", {})
+        server.change(faults={"server_503": 1.0}, times=99)
+        tally = run_samples(runner_for(spark, root, server, "run-5", ON), again=True)
+        assert (tally.kept, tally.rejected, tally.deferred) == (many - 1, 0, 1)
+        server.change(faults={})
+        last = runner_for(spark, root, server, "run-6", ON)
+        assert run_samples(last).calls == 1
+        told = {row["id"]: row for row in rows(last, "samples")}
+        assert told[judged[0]["id"]]["answerable_with"] is None and told[judged[0]["id"]]["reject_reason"] is None
+        assert told[judged[1]["id"]]["answerable_with"] is True and answers(last) == plain
+
+        # A ledger that knows nothing: each verdict is asked for right behind its answer.
+        before = len(server.requests())
+        last.tables.delete("llm_calls", "true", {})
+        whole = runner_for(spark, root, server, "run-7", ON)
+        tally = run_samples(whole, again=True)
+        assert (tally.calls, tally.served, tally.saved_ledger) == (2 * many, 0, 0.0)
+        assert asked(server, before) == ["answer", "answerability"] * many
+        later = [e for e in server.requests()[before:] if e["task"] == "answerability"]
+        assert all(e["usage"]["prompt_tokens_details"]["cached_tokens"] > 1_000 for e in later)
+
+
+def test_a_switch_that_is_off_is_no_part_of_the_recipe(tmp_path: Path) -> None:
+    from jobs.runtime.settings import load_settings
+
+    samples = BY_NAME["samples"]
+    off, on = (load_settings(None, given, str(tmp_path)) for given in ([], [ON]))
+    assert "answerability" not in recipe(samples, off)["evidence"] and "follow_up_sha" not in recipe(samples, off)
+    assert recipe(samples, on)["evidence"]["answerability"] is True and recipe(samples, on)["follow_up_sha"]
+    assert identity(recipe(samples, on)) != identity(recipe(samples, off))
+    for one in STAGES:
+        if one.name != "samples":
+            assert recipe(one, on) == recipe(one, off), one.name
