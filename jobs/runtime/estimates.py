@@ -65,6 +65,7 @@ REPLY_TOKENS: Mapping[str, Range] = {
 CORRECTED = Range(0.0, 0.02, 0.10)  # share of replies that need the correction turn
 REWRITES_PER_CONVERSATION = Range(0.8, 2.5, 5.0)  # distinct task values and its simplified instruction
 SAMPLES_PER_ACCEPTED = Range(1.0, 1.25, 2.5)
+FOLLOWED = Range(0.6, 0.95, 1.0)  # share of answers that say there is one, so that a follow-up has something to ask
 NAMINGS_PER_TYPE = Range(1.0, 1.1, 3.0)  # a label that is taken is asked for again, twice at most
 WALKS_PER_PAIRING = Range(1.0, 1.05, 1.4)  # instructions that repeat an earlier one are not paired
 STAND_IN = 0.35  # how far prompts of paths and values that do not exist yet may be off
@@ -178,5 +179,6 @@ def assumptions() -> list[str]:
         f"correction turns per call: {told(CORRECTED)}",
         f"rewrites per conversation: {told(REWRITES_PER_CONVERSATION)}",
         f"samples asked for per accepted one: {told(SAMPLES_PER_ACCEPTED)}",
+        f"answerability calls per answer, where they are switched on: {told(FOLLOWED)}",
         "what a prefix cache saves is not counted",
     ]

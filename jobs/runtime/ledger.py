@@ -205,7 +205,8 @@ class Ledger:
             sent = known.select(*[name for name in requests.columns if name != "messages"])
             known = settled_frame(self._settled(sent, task, llm, session))
             if not known.where(F.col("status").isNull()).isEmpty():
-                waiting = self._waiting(known, stage, session)
+                # Now: a follow-up's calls may collect the batches that it names, and drop their files.
+                waiting = settled_frame(self._waiting(known, stage, session))
         if self._serving.show is not None:
             told = known.select("key", "status", "reason", "text", "model")
             self._serving.show(stage, requests.select("key", "messages").join(told, "key"))

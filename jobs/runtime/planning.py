@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 
 from jobs.runtime import standins
 from jobs.runtime.estimates import (
+    FOLLOWED,
     LEAST_MEASURED,
     NAMINGS_PER_TYPE,
     NOTHING,
@@ -29,7 +30,7 @@ from jobs.runtime.estimates import (
     merged,
     planned,
 )
-from jobs.runtime.rendered import Rendered, ledger_measures, rendered, teacher_of
+from jobs.runtime.rendered import Rendered, counted, ledger_measures, rendered, teacher_of
 from jobs.runtime.rounds import rounds_settled, wanted_samples
 from jobs.runtime.runner import Runner
 from jobs.runtime.sampling import Sample, call_arguments, sample
@@ -74,11 +75,32 @@ class Planner:
                 self._of("instructions", walked.calls(), walked.tokens(), "rendered from stored walks"),
                 self._of("instructions", walks, written, self._told("instruction")),
             ),
-            merged(
-                self._of("samples", paired.calls(), paired.tokens(), "rendered from stored pairings"),
-                self._of("samples", coming, self._answer_tokens(coming), "documents of the input, targets"),
-            ),
+            self._samples(paired, coming),
         ]
+
+    def _samples(self, paired: Rendered, coming: Range) -> StagePlan:
+        """Answers, and what is asked behind them."""
+        tokens = self._answer_tokens(coming)
+        plan = merged(
+            self._of("samples", paired.calls(), paired.tokens(), "rendered from stored pairings"),
+            self._of("samples", coming, tokens, "documents of the input, targets"),
+        )
+        task = self.stages["samples"].following(self.runner.settings)
+        if task is None:
+            return plan
+        known = self._standing_follow_ups("samples", task)
+        metered = self.measures.get(task)
+        if metered is not None and metered.counts:
+            later = Range.about(metered.tokens_in, 0.1)
+        else:  # its prompt is that of the answer, with fewer directions
+            later = tokens if coming.high > 0 else paired.tokens()
+        return merged(
+            plan,
+            merged(
+                self._of("samples", known.calls(), known.tokens(), "follow-ups rendered from stored answers", task),
+                self._of("samples", (paired.calls() + coming) * FOLLOWED, later, "follow-ups as long as answers", task),
+            ),
+        )
 
     # -- what is there: rendered ------------------------------------------------------------------------
 
@@ -122,6 +144,18 @@ class Planner:
             return Rendered()
         frames = {table: tables.kept(table) for table in stage.tables}
         return self._rendered(stage, frames, frames[str(stage.driving)].withColumn("weight", F.lit(1.0)))
+
+    def _standing_follow_ups(self, name: str, task: str) -> Rendered:
+        """What is still to be asked behind answers that the ledger holds."""
+        stage, tables = self.stages[name], self.runner.tables
+        if not tables.exists(str(stage.driving)) or not self._waits(name):
+            return Rendered()
+        assert stage.ask is not None
+        asked = stage.ask(
+            **call_arguments(stage.ask, {table: tables.kept(table) for table in stage.tables}, self.runner)
+        )
+        follow_ups = self.runner.ledger.follow_ups(name, str(stage.task), task, asked)
+        return counted(self.runner, task, follow_ups)
 
     def _rendered(self, stage: Stage, frames: Mapping[str, Any], weights: DataFrame) -> Rendered:
         assert stage.ask is not None
@@ -261,8 +295,8 @@ class Planner:
 
     # -- small parts ------------------------------------------------------------------------------------
 
-    def _of(self, stage: str, calls: Range, tokens: Range, basis: str) -> StagePlan:
-        task = self.stages[stage].task or "type_label"
+    def _of(self, stage: str, calls: Range, tokens: Range, basis: str, task: str | None = None) -> StagePlan:
+        task = task or self.stages[stage].task or "type_label"
         llm = self._llm(stage)
         return planned(stage, task, calls, tokens, self.measures.get(task), llm.max_tokens, price_of(llm), basis)
 

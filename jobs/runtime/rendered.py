@@ -49,11 +49,16 @@ def rendered(
     """Render `asked` (input_id, document, variables); `weights` [input_id, weight] say what each stands for."""
     building: Any = build_requests(task, llm)
     requests = asked.select("input_id", "document", "variables").mapInArrow(building, REQUEST_DDL)
+    return counted(runner, task, requests, weights)
+
+
+def counted(runner: Runner, task: str, requests: DataFrame, weights: DataFrame | None = None) -> Rendered:
+    """The same of requests (REQUEST_DDL) that are made already."""
     text, turns = F.concat_ws("\n", "messages.content"), F.size("messages")
     tokens = token_count(runner.settings.tokenizer)(text) + turns * TOKENS_PER_MESSAGE
-    counted = requests.select("key", "input_id", tokens.alias("tokens"))
-    counted = counted.withColumn("weight", F.lit(1.0)) if weights is None else counted.join(weights, "input_id")
-    distinct = counted.groupBy("key").agg(F.first("tokens").alias("tokens"), F.max("weight").alias("weight"))
+    sized = requests.select("key", "input_id", tokens.alias("tokens"))
+    sized = sized.withColumn("weight", F.lit(1.0)) if weights is None else sized.join(weights, "input_id")
+    distinct = sized.groupBy("key").agg(F.first("tokens").alias("tokens"), F.max("weight").alias("weight"))
     is_new = F.col("served").isNull()
     metered = ~is_new & (F.col("tokens_in") > 0)
     row = (

@@ -20,7 +20,7 @@ from jobs.runtime.runner import Runner
 from jobs.runtime.summary import StageTally
 from jobs.stages import STAGES
 from tests.fake_server.client import FakeServer
-from tests.roots import BY_NAME, make_runner
+from tests.roots import BY_NAME, make_runner, prose
 
 pytestmark = pytest.mark.spark
 LABELS = 24
@@ -175,3 +175,38 @@ def test_faults_that_stay_and_budgets_end_the_sending(spark: SparkSession, root:
         assert os.environ["FAKE_KEY"] not in str(refused.value)
         server.change(batches=True)
         assert len(told(ask(runner_for(spark, root, server, "run-5"), labels(spark, "d")))) == 1
+
+
+def answering(spark: SparkSession) -> DataFrame:
+    """Two answers to one document."""
+    held = [{"doc_id": "d", "text": prose("harbour", 30)}]
+    given = [
+        {"setting": "single", "document_type": "report", "documents": held, "instruction": f"Say {wish}.", "path": []}
+        for wish in ("what grew", "what was measured")
+    ]
+    rows = [(f"in-{number}", "d", json.dumps(one)) for number, one in enumerate(given)]
+    return spark.createDataFrame(rows, "input_id string, document string, variables string")
+
+
+def test_follow_ups_are_a_batch_behind_that_of_the_answers(spark: SparkSession, root: str) -> None:
+    columns = ("input_id", "text", "further_text")
+
+    def judged(runner: Runner) -> tuple[Fulfilled, list[tuple[Any, ...]]]:
+        answer = runner.ledger.fulfil("samples", "answer", answering(spark), "answerability")
+        runner.ledger.close()
+        return answer, sorted(tuple(row) for row in answer.replies.select(*columns).collect())
+
+    with FakeServer(key=os.environ["FAKE_KEY"], batch_looks=2) as server:
+        for number in (1, 2):  # the answers wait, then their verdicts
+            sent, _ = judged(runner_for(spark, f"{root}/b", server, f"run-{number}", "llm.batch_wait_s=0"))
+            assert waits(sent) == {"llm:batch_outstanding": 2} and sent.replies.isEmpty()
+            assert len(server.batches()) == number
+        batch, by_batch = judged(runner_for(spark, f"{root}/b", server, "run-3"))
+        assert waits(batch) == Counter() and Counter(entry["task"] for entry in server.requests()) == {
+            "answer": 2, "answerability": 2,
+        }  # fmt: skip
+        online, by_call = judged(runner_for(spark, f"{root}/o", server, "run-1", "llm.teacher=openai"))
+        assert by_batch == by_call and all(json.loads(row[2])["with_document"] for row in by_call)
+        assert (online.cost.calls, online.cost.served, online.cost.saved_ledger) == (4, 0, 0.0)
+        switched, again = judged(runner_for(spark, f"{root}/b", server, "run-4", "llm.teacher=openai"))
+        assert again == by_call and (switched.cost.calls, switched.cost.served) == (0, 4)

@@ -153,6 +153,12 @@ def test_a_plan_is_made_without_a_call_and_kept(spark: SparkSession, root: str, 
     assert stages["samples"].tokens_in.low > 4 * 150, "the documents stand in the prompts"
     assert all(ordered(stage.tokens_in) and stage.money is not None for stage in plan.stages)
     assert not tables_at(spark, root).exists("llm_calls") and not tables_at(spark, root).exists("source_files")
+    judging = make_plan(
+        spark, load_settings(None, settings_given(tmp_path, "evidence.answerability=true"), root), STAGES, 10**9
+    )
+    judged, plain = next(one for one in judging.stages if one.stage == "samples"), stages["samples"]
+    assert judged.calls.low == pytest.approx(1.6 * plain.calls.low), "a call behind each answer that there may be"
+    assert judged.calls.high == 2 * plain.calls.high and judged.tokens_in.low > 1.5 * plain.tokens_in.low
     unknown = make_plan(spark, load_settings(None, settings_given(tmp_path, "llm.model=nobody"), root), STAGES, 10**9)
     assert unknown.as_dict()["total"]["money"] is None and any("nobody" in line for line in unknown.lines())
     kept = History(tables_at(spark, root)).last("plan")

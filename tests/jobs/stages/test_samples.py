@@ -12,7 +12,9 @@ from pyspark.sql import DataFrame, SparkSession
 import sql
 from jobs.runtime.doomed import unused_calls
 from jobs.runtime.errors import RecipeChanged
+from jobs.runtime.estimates import Range
 from jobs.runtime.recipes import identity, recipe
+from jobs.runtime.rendered import counted
 from jobs.runtime.restart import require_recipes, restart
 from jobs.runtime.runner import Runner
 from jobs.runtime.summary import StageTally
@@ -95,6 +97,15 @@ def asked(server: FakeServer, before: int) -> list[str]:
     return [entry["task"] for entry in calls]
 
 
+def planned(runner: Runner) -> Range:
+    """Answerability calls that stored answers lack, as a plan counts them."""
+    stage, tables = BY_NAME["samples"], runner.tables
+    assert stage.ask is not None
+    given = stage.ask(**{name: tables.kept(name) for name in ("pairings", "instructions", "walks", "documents")})
+    follow_ups = runner.ledger.follow_ups("samples", "answer", "answerability", given)
+    return counted(runner, "answerability", follow_ups).calls()
+
+
 @pytest.mark.spark
 def test_verdicts_stand_beside_answers_that_they_do_not_change(spark: SparkSession, root: str, tmp_path: Path) -> None:
     many = DOCUMENTS * DRAWS
@@ -110,7 +121,9 @@ def test_verdicts_stand_beside_answers_that_they_do_not_change(spark: SparkSessi
         on = runner_for(spark, root, server, "run-2", ON)
         with pytest.raises(RecipeChanged, match=r"evidence.answerability: None → True[\s\S]*--recompute samples"):
             require_recipes((BY_NAME["samples"],), on.settings, on.tables, on.history, ())
+        assert planned(on) == Range.exactly(many), "a plan counts the verdicts that stored answers lack"
         tally = run_samples(on, again=True)
+        assert planned(on) == Range.exactly(0)
         assert (tally.calls, tally.served) == (many, many)
         assert asked(server, many) == ["answerability"] * many, "answers come from the ledger"
         assert answers(on) == plain
