@@ -29,7 +29,7 @@ def own(spark: SparkSession) -> SparkSession:
 @pytest.mark.parametrize(
     ("name", "values", "sentence"),
     [
-        ("funel", {}, "no question is named 'funel'; known: costs, "),
+        ("funel", {}, "no question is named 'funel'; known: answerability, costs, "),
         ("funnel", {"top": 3}, "funnel has no parameter 'top'; it takes none"),
         ("graph_hubs", {"most": 3}, "graph_hubs has no parameter 'most'; it takes top"),
         (
