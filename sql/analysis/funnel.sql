@@ -16,9 +16,14 @@ WITH fates AS (
   UNION ALL SELECT 12, 'training_set', reject_reason FROM training_set
 ),
 steps AS (
-  SELECT * FROM VALUES (1, 'conversations'), (2, 'long_conversations'), (3, 'meta_records'), (4, 'conversation_types'),
-    (5, 'documents'), (6, 'long_documents'), (7, 'typed_documents'), (8, 'imports'), (8, 'walks'), (9, 'instructions'),
-    (10, 'pairings'), (11, 'samples'), (12, 'training_set') AS placed(step, stage)
+  SELECT inline(array(
+    struct(1 AS step, 'conversations' AS stage), struct(2 AS step, 'long_conversations' AS stage),
+    struct(3 AS step, 'meta_records' AS stage), struct(4 AS step, 'conversation_types' AS stage),
+    struct(5 AS step, 'documents' AS stage), struct(6 AS step, 'long_documents' AS stage),
+    struct(7 AS step, 'typed_documents' AS stage), struct(8 AS step, 'imports' AS stage),
+    struct(8 AS step, 'walks' AS stage), struct(9 AS step, 'instructions' AS stage),
+    struct(10 AS step, 'pairings' AS stage), struct(11 AS step, 'samples' AS stage),
+    struct(12 AS step, 'training_set' AS stage)))
 ),
 epochs AS (SELECT stage, max(epoch) AS epoch FROM stage_runs GROUP BY stage),
 waiting AS (

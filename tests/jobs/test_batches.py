@@ -188,6 +188,7 @@ def answering(spark: SparkSession) -> DataFrame:
     return spark.createDataFrame(rows, "input_id string, document string, variables string")
 
 
+@pytest.mark.faults
 def test_follow_ups_are_a_batch_behind_that_of_the_answers(spark: SparkSession, root: str) -> None:
     columns = ("input_id", "text", "further_text")
 

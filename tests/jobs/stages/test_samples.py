@@ -106,6 +106,7 @@ def planned(runner: Runner) -> Range:
     return counted(runner, "answerability", follow_ups).calls()
 
 
+@pytest.mark.faults
 @pytest.mark.spark
 def test_verdicts_stand_beside_answers_that_they_do_not_change(spark: SparkSession, root: str, tmp_path: Path) -> None:
     many = DOCUMENTS * DRAWS
