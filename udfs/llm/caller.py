@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from typing import Any
 
 from udfs.llm.admission import Admission, NotAdmitted
 from udfs.llm.calls import CallRow
@@ -47,6 +48,17 @@ class Origin:
     stage: str
     run_id: str
     teacher: str
+
+
+@dataclass(frozen=True)
+class Called:
+    """What a record says of the call itself; no text of its prompt is in it."""
+
+    key: str
+    parent_key: str | None
+    task: str
+    prompt_sha: str
+    parameters: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -170,15 +182,21 @@ def last_word(reply: Reply, outcome: Outcome) -> Reply:
 
 def call_row(origin: Origin, prompt_sha: str, request: Request, reply: Reply, parent_key: str | None) -> CallRow:
     """The record of a finished call."""
+    called = Called(request.key, parent_key, request.task, prompt_sha, dict(request.parameters))
+    return record_of(origin, called, reply)
+
+
+def record_of(origin: Origin, called: Called, reply: Reply, name: str | None = None) -> CallRow:
+    """The record of a call by what is known of it without its prompt; without a `name` the spool gives it one."""
     return CallRow(
-        id=None,
-        key=request.key,
-        parent_key=parent_key,
+        id=name,
+        key=called.key,
+        parent_key=called.parent_key,
         stage=origin.stage,
-        task=request.task,
+        task=called.task,
         run_id=origin.run_id,
         teacher=origin.teacher,
-        model=reply.model or str(request.parameters.get("model")),
+        model=reply.model or str(called.parameters.get("model")),
         status=reply.status,
         error_kind=reply.error_kind,
         error=None if reply.error is None else encodable(reply.error),
@@ -188,6 +206,6 @@ def call_row(origin: Origin, prompt_sha: str, request: Request, reply: Reply, pa
         tokens_out=reply.tokens_out,
         tokens_cached=reply.tokens_cached,
         seconds=reply.seconds,
-        prompt_sha=prompt_sha,
-        parameters=canonical_json(dict(request.parameters)),
+        prompt_sha=called.prompt_sha,
+        parameters=canonical_json(called.parameters),
     )

@@ -20,14 +20,13 @@ from openai.types import Batch
 from udfs.llm.batch.client import BatchClient, ProviderFault
 from udfs.llm.batch.lines import read_result
 from udfs.llm.batch.store import INPUT, BatchFile, BatchStore, Endpoint, Intent
-from udfs.llm.caller import last_word
+from udfs.llm.caller import Called, Origin, last_word, record_of
 from udfs.llm.calls import CallRow
 from udfs.llm.circuit import COMMONEST, WINDOW, Circuit
 from udfs.llm.outcome import outcome_of_reply
 from udfs.llm.spool import segment_writer
 from udfs.llm.teacher import ErrorKind, Reply, failed, status_of
 from udfs.llm.teachers import BATCH
-from udfs.llm.text import encodable
 from udfs.settings import LlmSettings
 
 UNDER_WAY = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
@@ -246,32 +245,14 @@ class BatchWork:
         return collected
 
     def _row(self, call: dict[str, Any], reply: Reply, intent: Intent, circuit: Circuit) -> tuple[CallRow, Reply]:
-        """The record of a call, as `caller.call_row` makes it of one online."""
+        """The record of a call, and its reply as it counts."""
         root = call["parent_key"]
         if root is not None:
             reply = last_word(reply, outcome_of_reply(root, reply, call["task"]))
         reply = circuit.judge(reply)
-        row = CallRow(
-            id=hashlib.sha256(f"{call['key']}\nbatch {intent.name}".encode()).hexdigest(),
-            key=call["key"],
-            parent_key=root,
-            stage=intent.stage,
-            task=call["task"],
-            run_id=self._run_id,
-            teacher=BATCH,
-            model=reply.model or str(orjson.loads(call["parameters"]).get("model")),
-            status=reply.status,
-            error_kind=reply.error_kind,
-            error=None if reply.error is None else encodable(reply.error),
-            text=None if reply.text is None else encodable(reply.text),
-            finish_reason=reply.finish_reason,
-            tokens_in=reply.tokens_in,
-            tokens_out=reply.tokens_out,
-            tokens_cached=reply.tokens_cached,
-            seconds=reply.seconds,
-            prompt_sha=call["prompt_sha"],
-            parameters=call["parameters"],
-        )
+        called = Called(call["key"], root, call["task"], call["prompt_sha"], orjson.loads(call["parameters"]))
+        name = hashlib.sha256(f"{call['key']}\nbatch {intent.name}".encode()).hexdigest()
+        row = record_of(Origin(intent.stage, self._run_id, BATCH), called, reply, name)
         return row, reply
 
     def _remove_files(self, intent: Intent) -> None:
