@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from jobs.runtime.errors import LongloomError, SettingsFault
 from jobs.runtime.previewing import preview
 from jobs.runtime.session import build_session
-from jobs.runtime.settings import load_settings
+from jobs.runtime.settings import Settings, load_settings
 from jobs.runtime.sources import find_inputs
 from jobs.runtime.storage_faults import storage_fault
-from jobs.runtime.synthesis import Choices, Synthesis
+from jobs.runtime.synthesis import Choices, Synthesis, unknown_stages
 from jobs.stages import STAGES
 
 
@@ -23,12 +23,13 @@ def main(arguments: Sequence[str]) -> int:
     """Parse, check, run; returns the exit status."""
     given = _parser().parse_args(arguments)
     try:
-        settings = load_settings(given.config, given.set, given.root, find_inputs)
+        choices = _choices(given)
+        settings = _settings(given, choices)
         spark = build_session("longloom synthesize")
         try:
             if given.preview is not None:
-                return preview(spark, settings, STAGES, given.preview, _of_preview(_choices(given)))
-            return Synthesis(spark, settings, STAGES, _choices(given)).run()
+                return preview(spark, settings, STAGES, given.preview, _of_preview(choices))
+            return Synthesis(spark, settings, STAGES, choices).run()
         finally:
             spark.stop()
     except Exception as error:
@@ -71,6 +72,15 @@ def _choices(given: argparse.Namespace) -> Choices:
         given.dry_run,
         given.summary,
     )
+
+
+def _settings(given: argparse.Namespace, choices: Choices) -> Settings:
+    """Raises SettingsFault; stages that do not exist are told with the faults of the settings."""
+    try:
+        return load_settings(given.config, given.set, given.root, find_inputs)
+    except SettingsFault as fault:
+        unknown = unknown_stages(choices.stages(), [stage.name for stage in STAGES])
+        raise SettingsFault([*fault.faults, *unknown]) from None
 
 
 def _of_preview(choices: Choices) -> Choices:

@@ -63,6 +63,11 @@ class Choices:
     dry_run: bool = False
     summary: str | None = None
 
+    def stages(self) -> list[str]:
+        """All stages that are named here."""
+        named = [*self.only, self.until, *self.recompute, *self.refit, self.retry_rejected]
+        return [name for name in named if name]
+
 
 class Synthesis:
     """One invocation of the main job, or of another one (`job`) that runs its stages in the same way."""
@@ -243,12 +248,9 @@ class Synthesis:
 
     def _require_names(self) -> None:
         """Every stage named on the command line must exist. Raises SettingsFault."""
-        chosen = self._choices
-        given = [*chosen.only, chosen.until, *chosen.recompute, *chosen.refit, chosen.retry_rejected]
-        given += self._settings.llm.stages
-        unknown = [name for name in given if name and name not in self._names()]
+        unknown = unknown_stages([*self._choices.stages(), *self._settings.llm.stages], self._names())
         if unknown:
-            raise SettingsFault([f"no stage is named {n!r}; stages: {', '.join(self._names())}" for n in unknown])
+            raise SettingsFault(unknown)
         if not self._chosen():
             raise SettingsFault(["--only influence: nothing is measured with selection.by: order; set it to influence"])
 
@@ -333,6 +335,11 @@ class Synthesis:
 
     def _names(self) -> list[str]:
         return [stage.name for stage in self._stages]
+
+
+def unknown_stages(given: Sequence[str], names: Sequence[str]) -> list[str]:
+    """A sentence for every name that is no stage's."""
+    return [f"no stage is named {name!r}; stages: {', '.join(names)}" for name in given if name not in names]
 
 
 def require_all(*checks: Callable[[], object]) -> None:

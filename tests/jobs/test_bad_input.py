@@ -24,6 +24,7 @@ from jobs.runtime.sources import find_inputs
 from jobs.runtime.synthesis import Choices, Synthesis
 from jobs.stages import STAGES
 from jobs.stages.meta_records import meta_records
+from jobs.synthesize import main
 from tests.roots import BY_NAME, make_runner, prose, rows, run_stages, write_conversations, write_documents
 from udfs.models.errors import TooFewRows
 from udfs.models.forest import train_forest
@@ -82,6 +83,25 @@ def test_faults_of_settings_and_inputs_are_named_at_once(tmp_path: Path) -> None
     with pytest.raises(SettingsFault) as caught:
         load_settings(None, ["inputs.conversation=['x']"], str(tmp_path / "root"), find_inputs)
     assert [fault.split(":")[0] for fault in caught.value.faults] == ["inputs.conversation"]
+
+
+def test_unknown_stages_are_named_with_the_faults_of_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [
+        "--root",
+        str(tmp_path / "root"),
+        "--set",
+        "types.k=many",
+        "--until",
+        "nosuch",
+        "--recompute",
+        "walks,edge",
+    ]
+    assert main(given) == 2
+    told = capsys.readouterr().err
+    assert "types.k" in told and "no stage is named 'nosuch'" in told and "no stage is named 'edge'" in told
+    assert not (tmp_path / "root").exists()
 
 
 @pytest.mark.spark
