@@ -14,6 +14,7 @@ from typing import Any
 from jobs.runtime.ancestry import Found, ancestors, call_of, descendants, find, nearest, written_by
 from jobs.runtime.errors import LongloomError, SettingsFault
 from jobs.runtime.layout import require_layout
+from jobs.runtime.plan_mode import suit_plans
 from jobs.runtime.reasons import gates, made_from, prompt_of
 from jobs.runtime.session import build_session
 from jobs.runtime.settings import load_settings
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str]) -> int:
         try:
             tables = Tables(spark, settings.storage)
             require_layout(tables)
+            suit_plans(spark, tables.storage)
             told = explain(tables, given.id)
         finally:
             spark.stop()

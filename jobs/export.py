@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from jobs.runtime.errors import LongloomError, SettingsFault
 from jobs.runtime.exporting import CARD_TEST_SHARE, FORMATS, write, write_card
 from jobs.runtime.layout import require_layout
+from jobs.runtime.plan_mode import suit_plans
 from jobs.runtime.publishing import push
 from jobs.runtime.session import build_session
 from jobs.runtime.settings import load_settings
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str]) -> int:
         try:
             tables = Tables(spark, settings.storage)
             require_layout(tables)
+            suit_plans(spark, tables.storage)
             written = write(tables, given.out, formats, share)
             if given.card:
                 write_card(tables, given.out, given.card)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from jobs.runtime.errors import LongloomError, SettingsFault
 from jobs.runtime.layout import require_layout
+from jobs.runtime.plan_mode import suit_plans
 from jobs.runtime.session import build_session
 from jobs.runtime.settings import load_settings
 from jobs.runtime.standing import lines, status
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str]) -> int:
             if not tables.exists("source_files"):
                 raise SettingsFault([f"{tables.state}: no tables here; check --root, or run jobs/synthesize.py first"])
             require_layout(tables)
+            suit_plans(spark, tables.storage)
             job = SCORING if tables.exists("imports") else STAGES
             found = status(tables, [stage.name for stage in job])
         finally:

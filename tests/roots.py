@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 
 from jobs.runtime.history import History
 from jobs.runtime.ledger import Ledger
+from jobs.runtime.plan_mode import suit_plans
 from jobs.runtime.runner import Runner
 from jobs.runtime.settings import Settings, load_settings
 from jobs.runtime.sources import find_inputs, register
@@ -26,6 +27,7 @@ def make_runner(spark: SparkSession, root: str, overrides: Sequence[str] = (), r
     """A runner as `jobs/synthesize.py` builds it, without lock and lineage."""
     settings: Settings = load_settings(None, list(overrides), root)
     tables = Tables(spark, settings.storage, run_id)
+    suit_plans(spark, settings.storage)
     ledger = Ledger(tables, settings.llm, settings.tokenizer)
     return Runner(spark, settings, tables, ledger, History(tables), Summary(), lambda line: None)
 

@@ -15,7 +15,10 @@ import os
 import sys
 
 ZIPPED = ("pyspark.zip", "-src.zip")  # what Spark puts on the path of every worker, its own pyspark and py4j
-PRELOADED = ("pandas", "pyarrow.compute", "pyspark.worker", "torch", "sklearn.ensemble", "skops.io", "numba")
+PRELOADED = (
+    *("pandas", "pyarrow.compute", "pyspark.worker", "torch", "sklearn.ensemble", "skops.io", "numba"),
+    *("transformers.models.auto.modeling_auto", "transformers.models.llama.modeling_llama"),
+)
 
 
 def preload() -> None:

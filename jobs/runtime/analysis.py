@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 import sql
 from jobs.runtime.errors import SettingsFault
 from jobs.runtime.layout import require_layout
+from jobs.runtime.plan_mode import suit_plans
 from jobs.runtime.tables import Tables
 from sql.questions import Question, questions, relations, value
 
@@ -125,6 +126,7 @@ def open_root(tables: Tables) -> Analyst:
     if not tables.exists("source_files"):
         raise SettingsFault([f"{tables.state}: no tables here; check --root, or run jobs/synthesize.py first"])
     require_layout(tables)
+    suit_plans(tables.spark, tables.storage)
     return Analyst(tables)
 
 

@@ -44,6 +44,9 @@ class Range:
     def at_most(self, limit: float) -> Range:
         return Range(min(self.low, limit), min(self.expected, limit), min(self.high, limit))
 
+    def at_least(self, limit: float) -> Range:
+        return Range(max(self.low, limit), max(self.expected, limit), max(self.high, limit))
+
     def as_dict(self, digits: int = 0) -> dict[str, float]:
         held = {"low": self.low, "expected": self.expected, "high": self.high}
         return {name: round(value, digits) if digits else round(value) for name, value in held.items()}

@@ -18,6 +18,7 @@ from jobs.runtime.history import History
 from jobs.runtime.layout import require_layout
 from jobs.runtime.ledger import Ledger
 from jobs.runtime.lock import RootLock
+from jobs.runtime.plan_mode import suit_plans
 from jobs.runtime.runner import Runner
 from jobs.runtime.settings import Settings
 from jobs.runtime.stage import Stage
@@ -44,6 +45,7 @@ def opened(
         raise SettingsFault([f"--root {tables.state}: {obstacle}; {OTHER_ROOT}"])
     if not may_be_new and not tables.exists("source_files"):
         raise SettingsFault([f"{tables.state}: no tables here; check --root (nothing was written)"])
+    suit_plans(spark, settings.storage)
     with Stop(spark.sparkContext) as stop, RootLock(tables.state, stop.request) as lock:
         tables.fence = lock.require
         require_layout(tables, migrate=True)

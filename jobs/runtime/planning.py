@@ -244,7 +244,7 @@ class Planner:
             )
             answered, accepted = answered + row["all"], accepted + row["kept"]
         if answered < LEAST_MEASURED or not accepted:
-            return SAMPLES_PER_ACCEPTED
+            return SAMPLES_PER_ACCEPTED.at_least(1 / self.runner.settings.targets.expected_acceptance)
         rate = accepted / answered
         doubt = mean_doubt(rate, (rate * (1 - rate)) ** 0.5, answered)
         return Range(max(1.0, 1 / (rate * (1 + doubt))), 1 / rate, 1 / max(rate * (1 - doubt), 0.1))

@@ -25,7 +25,7 @@ NOT_IN_RECIPE: Mapping[str, frozenset[str]] = {
     "tokenizer": frozenset({"engine", "parity_documents"}),  # every engine gives the reference's counts
     "embedder": frozenset({"batch_tokens", "device"}),
     "walks": frozenset({"max_candidates_per_target"}),
-    "targets": frozenset({"single", "multi", "max_rounds"}),
+    "targets": frozenset({"single", "multi", "max_rounds", "expected_acceptance"}),
     "classifier": frozenset({"floor", "floor_rows"}),
     "influence": frozenset({"batch_tokens", "device"}),
 }

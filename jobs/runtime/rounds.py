@@ -36,22 +36,26 @@ class Supply:
     next_walk: int
     documents: int  # that may still be drawn
 
-    def asking(self, need: int) -> int:
+    def asking(self, need: int, setting: str) -> int:
         """How many to ask for so that `need` are accepted, at the rate seen so far.
 
         A type whose samples were rejected would otherwise take a round for each one that is missing; what
-        comes out too many is `over_target`.
+        comes out too many is `over_target`. No more than there are documents for.
         """
         if not self.answered:
             return need
         rate = max(self.accepted / self.answered, 1 / MOST_PER_SAMPLE)
-        return math.ceil(need / rate)
+        return min(math.ceil(need / rate), max(need, self.documents // documents_of(setting)))
 
     def room(self, setting: str, cap: int) -> int:
         """Samples this type could still come to: documents and candidates both bound it."""
-        per_sample = 2 if setting == "multi" else 1
         candidates = self.instructions + max(0, cap - self.next_walk)
-        return self.accepted + min(self.documents // per_sample, candidates)
+        return self.accepted + min(self.documents // documents_of(setting), candidates)
+
+
+def documents_of(setting: str) -> int:
+    """Documents that a sample has."""
+    return 2 if setting == "multi" else 1
 
 
 def run_rounds(runner: Runner, stages: Mapping[str, Stage]) -> None:
@@ -75,7 +79,8 @@ def run_rounds(runner: Runner, stages: Mapping[str, Stage]) -> None:
         if runner.run(stages["instructions"]).deferred or runner.run(stages["samples"]).deferred:
             break
         state = read_state(runner)
-        quotas, accepted, short = plan_round(state, asked, runner.settings.walks.max_candidates_per_target)
+        cap, expected = runner.settings.walks.max_candidates_per_target, runner.settings.targets.expected_acceptance
+        quotas, accepted, short = plan_round(state, asked, cap, expected)
         mix = {setting: _mix(state, setting) for setting in asked}
         if not quotas or not _round(runner, stages, state, quotas):
             break
@@ -128,9 +133,12 @@ def _mix(state: Mapping[tuple[str, str], Supply], setting: str) -> float:
 
 
 def plan_round(
-    state: Mapping[tuple[str, str], Supply], asked: Mapping[str, int], cap_per_target: int
+    state: Mapping[tuple[str, str], Supply], asked: Mapping[str, int], cap_per_target: int, expected: float = 1.0
 ) -> tuple[dict[tuple[str, str], int], dict[str, int], dict[str, dict[str, int]]]:
-    """(wanted pairings per (setting, type), accepted per setting, shortage per setting and type)."""
+    """(wanted pairings per (setting, type), accepted per setting, shortage per setting and type).
+
+    `expected` is the share of samples that is accepted where none was answered yet.
+    """
     wanted: dict[tuple[str, str], int] = {}
     accepted: dict[str, int] = {}
     short: dict[str, dict[str, int]] = {}
@@ -139,14 +147,17 @@ def plan_round(
         shares = {kind: supply.share for kind, supply in here.items()}
         cap = cap_per_target * max(1, target)
         room = {kind: supply.room(setting, cap) for kind, supply in here.items()}
-        quota = allocate(target, shares, room)
         accepted[setting] = _accepted(state, setting)
+        quota = allocate(target, shares, room)
         short[setting] = shortages(target, shares, quota) if shares else {}
+        if not any(supply.answered for supply in here.values()):
+            target = math.ceil(target / expected)
+            quota = allocate(target, shares, room)
         missing = target - accepted[setting]
         for kind in sorted(here):
             need = min(quota[kind] - here[kind].accepted, missing)
             if need > 0:
-                wanted[setting, kind] = here[kind].asking(need)
+                wanted[setting, kind] = here[kind].asking(need, setting)
                 missing -= need
     return wanted, accepted, short
 

@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from pyspark.sql import SparkSession
 
@@ -21,6 +21,8 @@ from jobs.runtime.launch import DAEMON, WORKER_DAEMON, defaults, is_local, jvm_o
 
 # Classes whose absence Spark mentions late or never, and who brings them.
 NEEDED = {"io.delta.sql.DeltaSparkSessionExtension": "Delta", "org.graphframes.GraphFramePythonAPI": "GraphFrames"}
+
+LONGEST_WARMING_S = 60.0  # that a run waits for at its end
 
 
 def build_session(name: str, extra: Mapping[str, str] | None = None) -> SparkSession:
@@ -76,15 +78,25 @@ def prepare_environment(master: str) -> None:
     os.environ["SPARK_SUBMIT_OPTS"] = jvm_options(os.environ, archive=is_local(master))
 
 
-def warm_workers(session: SparkSession) -> None:
-    """Have the process that workers are forked from make its imports while other things start."""
+@contextlib.contextmanager
+def warm_workers(session: SparkSession) -> Iterator[None]:
+    """Have the process that workers are forked from make its imports while other things start.
+
+    It is waited for at the end: a session that stops meanwhile would complain.
+    """
 
     def fork_one() -> None:
         with contextlib.suppress(Exception):  # a run that ends before it has nothing to fork for
             session.sparkContext.parallelize([0], 1).map(abs).count()
 
+    warming = threading.Thread(target=fork_one, daemon=True)
     if session.conf.get(DAEMON, None) == WORKER_DAEMON[DAEMON]:
-        threading.Thread(target=fork_one, daemon=True).start()
+        warming.start()
+    try:
+        yield
+    finally:
+        if warming.is_alive():
+            warming.join(LONGEST_WARMING_S)
 
 
 def require_classes(session: SparkSession) -> None:

@@ -57,6 +57,8 @@ class TargetSettings(Section):
     single: Count = 100
     multi: Count = 50
     max_rounds: Positive = 12
+    # Of samples, before any was answered. Below 1 the first round asks for more: it may spare a round, or overshoot.
+    expected_acceptance: Annotated[float, Field(ge=0.25, le=1.0)] = 1.0
 
 
 class DocumentSettings(Section):

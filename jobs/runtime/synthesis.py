@@ -24,6 +24,7 @@ from jobs.runtime.ledger import OPEN, Ledger, Serving
 from jobs.runtime.lineage import Lineage, preload
 from jobs.runtime.lock import RootLock
 from jobs.runtime.opening import drop_scratch, sources_of
+from jobs.runtime.plan_mode import suit_plans
 from jobs.runtime.plans import against_plan, comparison_lines
 from jobs.runtime.progress import Progress, spark_tasks
 from jobs.runtime.restart import require_recipes, restart, retry_rejected
@@ -46,7 +47,6 @@ from udfs.llm.teacher import ErrorKind
 from udfs.models.errors import ModelUnavailable
 from udfs.models.files import embedder_identity
 from udfs.models.influence.support import require_pair
-from udfs.readers import InputFile
 from udfs.tokens import TokenizerUnavailable, tokenizer_identity
 
 
@@ -97,17 +97,20 @@ class Synthesis:
             given = partial(find_inputs, self._settings.inputs)
             root, own = partial(self._require_root, tables.state), partial(self._require_own, tables)
             require_all(self._require_names, root, own, self._require_models, self._require_teacher, given)
-            files = find_inputs(inputs_of(self._settings, tables.state))
-            stop.check()
             if not self._choices.dry_run:
-                return self._run(stop, tables, files)
+                with warm_workers(self._spark):
+                    return self._run(stop, tables)
+            files = find_inputs(inputs_of(self._settings, tables.state))
         for file in files:
             say(f"{file.kind:<14} {file.format:<24} {file.size:>12,} bytes  {file.path}")
         return 0
 
-    def _run(self, stop: Stop, tables: Tables, files: list[InputFile]) -> int:
+    def _run(self, stop: Stop, tables: Tables) -> int:
         """The run itself, with the root in its hands."""
         started = time.monotonic()
+        files = find_inputs(inputs_of(self._settings, tables.state))
+        stop.check()
+        suit_plans(self._spark, self._settings.storage, (file.size for file in files))
         summary = Summary()
         starts = (*self._choices.recompute, *self._choices.refit)
         with RootLock(tables.state, stop.request) as lock:
@@ -116,7 +119,6 @@ class Synthesis:
             history = History(tables)
             self._settle_json_modes(history)
             require_recipes(self._stages, self._settings, tables, history, starts)
-            warm_workers(self._spark)  # after the refusals: a session that stops meanwhile complains
             lineage = Lineage(self._settings, tables.state, self._settings.model_dump(mode="json"), self._job)
             tables.run_id = summary.run_id = lineage.run_id
             if lineage.warning:
@@ -193,7 +195,9 @@ class Synthesis:
             stop.wait(self._choices.continuous)
 
     def _pass(self, runner: Runner, lineage: Lineage, stop: Stop) -> None:
-        register(runner.tables, find_inputs(inputs_of(self._settings, runner.tables.state)), runner.summary)
+        files = find_inputs(inputs_of(self._settings, runner.tables.state))
+        suit_plans(self._spark, self._settings.storage, (file.size for file in files))
+        register(runner.tables, files, runner.summary)
         run_steps(list(self._steps(runner, lineage)), stop.check)
 
     def _steps(self, runner: Runner, lineage: Lineage) -> Iterator[Step]:

@@ -66,8 +66,10 @@ class FakeOpenAI:
         given = request.headers.get("authorization", "")
         if key is None or given == f"Bearer {key}":
             return None
-        # Like the real one, it repeats what it was given: clients must not pass that on.
-        return faults.error_response("authentication", 0, f"Incorrect API key provided: {given[7:]}")
+        # Like the real one, it repeats what it was given: clients must not pass that on. The end of what it wants tells
+        # in a test's log whose options it has.
+        told = f"Incorrect API key provided: {given[7:]} (wanted …{key[-3:]})"
+        return faults.error_response("authentication", 0, told)
 
     async def models(self, request: web.Request) -> web.Response:
         """The one model."""

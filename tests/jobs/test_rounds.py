@@ -56,3 +56,14 @@ def test_rejections_are_asked_for_in_advance() -> None:
     assert plan_round(state, {"single": 7}, 20)[0] == {("single", "news"): 6}
     hopeless = {("single", "news"): supply(1.0, accepted=0, answered=50)}
     assert plan_round(hopeless, {"single": 1}, 20)[0] == {("single", "news"): 4}
+
+
+def test_the_first_round_allows_for_rejections_that_are_expected() -> None:
+    state = {("single", "news"): supply(0.75), ("single", "law"): supply(0.25)}
+    wanted, _, short = plan_round(state, {"single": 8}, 20, expected=0.7)
+    assert sum(wanted.values()) == 12 and wanted["single", "news"] == 9 and short == {"single": {}}
+    answered = {("single", "news"): supply(0.75, accepted=6), ("single", "law"): supply(0.25)}
+    assert plan_round(answered, {"single": 8}, 20, expected=0.7)[0] == {("single", "law"): 2}, "now it is known"
+    few = {("multi", "news"): supply(1.0, documents=9)}
+    wanted, _, short = plan_round(few, {"multi": 4}, 20, expected=0.5)
+    assert wanted == {("multi", "news"): 4} and short == {"multi": {}}, "no documents for more, enough for the target"
