@@ -46,15 +46,19 @@ def main() -> int:
 
 
 def exercise() -> None:
-    """Write, stream and merge ten rows. Raises whatever does not work."""
+    """Write, stream and merge ten rows, by compiled plans and by interpreted ones. Raises whatever does not work."""
     from delta.tables import DeltaTable
     from pyspark.sql import DataFrame
     from pyspark.sql import functions as F
 
+    from jobs.runtime.plan_mode import suit_plans
     from jobs.runtime.session import build_session
+    from jobs.runtime.settings import StorageSettings
 
     spark = build_session("longloom-warmup")
+    assert spark.range(10).groupBy((F.col("id") % 2).alias("odd")).count().count() == 2, "plans are not compiled"
     with tempfile.TemporaryDirectory(prefix="longloom-warmup-") as folder:
+        suit_plans(spark, StorageSettings(root=folder))
         source, sink = f"{folder}/source", f"{folder}/sink"
         rows = spark.range(10).select(F.sha2(F.col("id").cast("string"), 256).alias("id"), F.lit(1).alias("n"))
         rows.write.format("delta").save(source)
