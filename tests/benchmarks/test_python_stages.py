@@ -237,8 +237,8 @@ def test_stage_keeps_its_speed_in_spark(name: str, spark: SparkSession, tmp_path
     say(
         "Python stage",
         f"{name}, {megabytes:,.0f} MB: in Spark {megabytes / inside:.1f} MB per CPU second (JVM and worker, one task), "
-        f"bare loop {megabytes / bare:.1f} ({bare / inside:.2f}x, reach 0.65x); {megabytes / wall:.1f} MB/s on two cores "
-        f"warm, first {warm_mb:.1f} MB cold in {cold:.1f} s; same result",
+        f"bare loop {megabytes / bare:.1f} ({bare / inside:.2f}x, reach 0.65x); "
+        f"{megabytes / wall:.1f} MB/s on two cores warm, first {warm_mb:.1f} MB cold in {cold:.1f} s; same result",
     )
 
 

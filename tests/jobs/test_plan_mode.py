@@ -34,7 +34,7 @@ def test_a_root_that_grows_is_compiled(session: SparkSession, tmp_path: Path, mo
     assert suit_plans(session, storage, [100]) and confs(session) == INTERPRETED
     assert suit_plans(session, storage, [100]) and confs(session) == INTERPRETED, "asked again, nothing changes"
     session.range(5).write.format("delta").save(str(tmp_path / "walks"))
-    monkeypatch.setattr(plan_mode, "SMALL", 1_000)
+    monkeypatch.setattr(plan_mode, "SMALL", 100)
     assert not suit_plans(session, storage) and confs(session) == dict.fromkeys(INTERPRETED)
     assert not suit_plans(session, storage), "and stays so"
 
@@ -54,7 +54,7 @@ def test_what_the_user_set_stays(session: SparkSession, tmp_path: Path, monkeypa
 
 
 def test_tables_elsewhere_are_compiled(session: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    for storage in (StorageSettings(root="memory://bucket/root"), StorageSettings(schema="a.b", state_path="/tmp/s")):
+    for storage in (StorageSettings(root="memory://bucket/root"), StorageSettings(schema_name="a.b", state_path="/tmp/s")):
         assert not suit_plans(session, storage) and confs(session) == dict.fromkeys(INTERPRETED)
     monkeypatch.setattr(plan_mode, "is_local", lambda master: False)
     assert not suit_plans(session, StorageSettings(root="/tmp"))
