@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pyspark.sql import SparkSession
 
 from jobs.runtime.history import History
 from jobs.runtime.ledger import Ledger
+from jobs.runtime.order import ahead
 from jobs.runtime.plan_mode import suit_plans
 from jobs.runtime.runner import Runner
 from jobs.runtime.settings import Settings, load_settings
@@ -29,7 +31,9 @@ def make_runner(spark: SparkSession, root: str, overrides: Sequence[str] = (), r
     tables = Tables(spark, settings.storage, run_id)
     suit_plans(spark, settings.storage)
     ledger = Ledger(tables, settings.llm, settings.tokenizer)
-    return Runner(spark, settings, tables, ledger, History(tables), Summary(), lambda line: None)
+    runner = Runner(spark, settings, tables, ledger, History(tables), Summary(), lambda line: None)
+    runner.ahead = partial(ahead, STAGES)
+    return runner
 
 
 def run_stages(runner: Runner, *names: str) -> Summary:

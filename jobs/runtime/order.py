@@ -26,6 +26,11 @@ def behind(stages: tuple[Stage, ...], *starts: str) -> list[str]:
     return [name for name in names if name in found]
 
 
+def ahead(stages: tuple[Stage, ...], name: str) -> frozenset[str]:
+    """Every stage whose rows go, through any number of steps, into those of `name`."""
+    return frozenset(stage.name for stage in stages if name in behind(stages, stage.name)) - {name}
+
+
 def fewest_starts(stages: tuple[Stage, ...], names: Iterable[str]) -> list[str]:
     """The fewest of `names` behind which all the others lie, in the order of the stages."""
     wanted = set(names)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import posixpath
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,6 +47,7 @@ class Runner:
     say: Callable[[str], None]
     executed: list[Execution] = field(default_factory=list)
     running: Callable[[str], AbstractContextManager[None]] = lambda stage: nullcontext()
+    ahead: Callable[[str], Collection[str]] = lambda stage: ()  # the stages that a stage's rows come from
 
     def run(self, stage: Stage, wanted: DataFrame | None = None) -> StageTally:
         """Bring the stage's table up to date; nothing is started when nothing changed."""
@@ -139,8 +140,12 @@ class Runner:
         self._write_whole(stage, rows, tally)
 
     def _require_all_collected(self, stage: Stage) -> None:
-        """What is fitted once must not be fitted on the rows that happen to be back. Raises BatchesOutstanding."""
-        asked = sorted({intent.stage for intent in self.ledger.batches.outstanding()} - {stage.name})
+        """What is fitted once must not be fitted on the rows that happen to be back. Raises BatchesOutstanding.
+
+        Batches of a stage that runs beside it bring no row of its own.
+        """
+        ahead = self.ahead(stage.name)
+        asked = sorted({intent.stage for intent in self.ledger.batches.outstanding() if intent.stage in ahead})
         if asked:
             raise BatchesOutstanding(
                 f"{stage.name} is fitted once, so it waits for the outstanding batches of {', '.join(asked)}; run "

@@ -24,6 +24,7 @@ from jobs.runtime.ledger import OPEN, Ledger, Serving
 from jobs.runtime.lineage import Lineage, preload
 from jobs.runtime.lock import RootLock
 from jobs.runtime.opening import drop_scratch, sources_of
+from jobs.runtime.order import ahead
 from jobs.runtime.plan_mode import suit_plans
 from jobs.runtime.plans import against_plan, comparison_lines
 from jobs.runtime.progress import Progress, spark_tasks
@@ -129,6 +130,7 @@ class Synthesis:
             )
             runner = Runner(self._spark, self._settings, tables, ledger, history, summary, progress.say)
             runner.running = progress.running
+            runner.ahead = partial(ahead, self._stages)
             status = 1
             try:
                 with stop.interruptible(), progress.told():

@@ -111,6 +111,8 @@ def test_outstanding_batches_wait_for_the_next_run_and_nothing_is_asked_twice(sp
         assert stopped.value.exit_status == 4
         with pytest.raises(BatchesOutstanding, match=r"document_types is fitted once.*of meta_records"):
             fit._fit(BY_NAME["document_types"], StageTally("document_types"), None)
+        fit.ahead = lambda stage: {"document_labels"}
+        fit._require_all_collected(BY_NAME["classifier"])  # whatever runs beside it
         with pytest.raises(SettingsFault, match="batches --cancel"):
             forget(fit, STAGES, ["x"], [])
         made = len(server.batches())

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 
 import sql
 from jobs.runtime.errors import LongloomError
-from jobs.runtime.order import behind, fewest_starts
+from jobs.runtime.order import ahead, behind, fewest_starts
 from jobs.runtime.recipes import differences, identity, recipe
 from jobs.runtime.settings import Settings
 from jobs.runtime.stage import AllRows, Fitted, Stage, all_rows_parameters, fitted_parameters, stage
@@ -74,6 +74,9 @@ def test_behind_several_starts_is_behind_each() -> None:
     both = behind(STAGES, "conversations", "documents")
     assert both == [one.name for one in STAGES], "every record comes from one of the two"
     assert behind(STAGES) == []
+    feeding = ahead(STAGES, "classifier")
+    assert {"document_labels", "document_features", "meta_records", "long_documents"} <= feeding
+    assert not feeding & {"task_rewrites", "canonical_values", "classifier", "typed_documents"}
 
 
 def test_the_fewest_starts_cover_everything_that_changed() -> None:

@@ -54,7 +54,8 @@ def test_what_the_user_set_stays(session: SparkSession, tmp_path: Path, monkeypa
 
 
 def test_tables_elsewhere_are_compiled(session: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    for storage in (StorageSettings(root="memory://bucket/root"), StorageSettings(schema_name="a.b", state_path="/tmp/s")):
+    elsewhere = StorageSettings(root="memory://bucket/root")
+    for storage in (elsewhere, StorageSettings(schema_name="a.b", state_path="/tmp/s")):
         assert not suit_plans(session, storage) and confs(session) == dict.fromkeys(INTERPRETED)
     monkeypatch.setattr(plan_mode, "is_local", lambda master: False)
     assert not suit_plans(session, StorageSettings(root="/tmp"))
