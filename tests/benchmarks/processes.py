@@ -10,6 +10,7 @@ from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
+WORKERS = ("pyspark.daemon", "udfs.worker_daemon")  # what Python workers are forked from
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,10 @@ def spark_cpu() -> float:
 
 @dataclass
 class Peaks:
-    """Largest resident bytes seen: the driver (JVM and Python together), the largest Python worker, all of them."""
+    """Largest memory seen in bytes: the driver (JVM and Python together), the largest Python worker, all of them.
+
+    Pages that forked workers share count in parts, so that the sum is what the machine gave.
+    """
 
     driver: int = 0
     worker: int = 0
@@ -64,10 +68,20 @@ class Peaks:
     def look(self, pid: int) -> None:
         """Take one sample of the job that is process `pid`, or was started by it."""
         job = [process for process in running().values() if process.pid == pid] + descendants(pid)
-        workers = [process.resident for process in job if "pyspark.daemon" in command(process.pid)]
-        self.driver = max(self.driver, sum(process.resident for process in job) - sum(workers))
+        held = {process.pid: share(process) for process in job}
+        workers = [held[process.pid] for process in job if any(name in command(process.pid) for name in WORKERS)]
+        self.driver = max(self.driver, sum(held.values()) - sum(workers))
         self.worker = max([self.worker, *workers])
         self.workers = max(self.workers, sum(workers))
+
+
+def share(process: Process) -> int:
+    """Bytes of a process, shared pages divided among those that share them."""
+    try:
+        lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return process.resident
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), process.resident)
 
 
 def command(pid: int) -> str:
@@ -81,7 +95,7 @@ def command(pid: int) -> str:
 class Watch(threading.Thread):
     """Samples the memory of a job until it is stopped; `take` hands out the peaks since the last take."""
 
-    def __init__(self, pid: int, every: float = 0.3) -> None:
+    def __init__(self, pid: int, every: float = 0.5) -> None:
         super().__init__(daemon=True)
         self.pid, self.every, self.peaks, self.going = pid, every, Peaks(), True
 
