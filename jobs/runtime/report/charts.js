@@ -63,9 +63,10 @@ L.bars = function (categories, series, { horizontal = false, percent = false, st
       axisLabel: horizontal ? { width: long, overflow: "truncate", interval: 0 } : { hideOverlap: true, interval: 0, rotate: theme.narrow && categories.length > 6 ? 60 : 0 } };
     const values = { type: "value", name: horizontal ? "" : name, nameTextStyle: { align: "left" },
       axisLabel: { formatter: (value) => (percent ? L.percent(value) : L.short(value)), hideOverlap: true } };
+    const many = Object.keys(series).length > 1, named = name && !horizontal;
     return {
-      legend: Object.keys(series).length > 1 ? {} : undefined,
-      grid: { left: 6, right: 18, bottom: 6, top: Object.keys(series).length > 1 ? 34 : name ? 30 : 12, containLabel: true },
+      legend: many ? {} : undefined,
+      grid: { left: 6, right: 18, bottom: 6, top: many ? (named ? 54 : 34) : named ? 30 : 12, containLabel: true },
       tooltip: { trigger: "axis", axisPointer: { type: "shadow" },
         formatter: (items) => [items[0].name, ...items.filter((item) => item.value !== null && (!stack || item.value))
           .map((item) => `${item.seriesName}: ${told(item.value)}`)].join("\n") },
