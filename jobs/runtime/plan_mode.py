@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 from jobs.runtime.launch import is_local
 from jobs.runtime.settings import StorageSettings
 
-SMALL = 64 << 20  # bytes of tables and inputs as they lie there, compressed; the demo has 2 MB, sixteen of it 32
+SMALL = 64 << 20  # bytes of tables and inputs as they lie there, compressed; the demo's are 14 MB
 INTERPRETED = {
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
