@@ -69,6 +69,8 @@ def test_rows_carry_their_documents_in_pieces(data: Data) -> None:
         ["text", text[:20]], ["evidence", text[20:40]], ["text", text[40:]],
     ]  # fmt: skip
     assert rows["s1"]["walk"] == [["tasks", "sum"], ["tone", "calm"]]
+    verdicts = [(rows[key].get("answerable_with"), rows[key].get("answerable_without")) for key in ("s1", "s2", "s4")]
+    assert verdicts == [(True, False), (True, True), (False, True)]
 
 
 @pytest.mark.spark
@@ -165,6 +167,7 @@ def test_a_browser_draws_it_and_runs_no_script_of_a_document(data: Data, tmp_pat
     shown = dom.partition("</header>")[2].partition('<script type="application/json"')[0]
     assert "<title>longloom report" in dom and "owned</title>" not in dom
     assert "&lt;/script&gt;&lt;script&gt;document.title" in shown and "<img" not in shown
+    assert "with its documents: yes; without them: no." in shown
     assert "<mark>" in shown and 'class="row" open' in shown
     assert shown.count("<svg") >= 8, "charts were drawn"
     assert "1 row of 5 shown here" in opened("#search=0123456789")

@@ -89,7 +89,7 @@ L.inside = function (row) {
     L.h("h4", null, "Reply"), L.h("div", { class: "document", tabindex: "0" }, row.assistant_text || ""));
   const generator = row.generator || {};
   const told = { id: row.id, status: row.reason ? `${row.status}, ${row.reason}` : row.status, "why selected": row.selected_because, position: row.position,
-    rank: row.rank, score: row.score, HMP: row.hmp, CAS: row.cas, language: row.language,
+    rank: row.rank, score: row.score, HMP: row.hmp, CAS: row.cas, answerable: L.answerable(row), language: row.language,
     teacher: generator.teacher && `${generator.teacher}, ${generator.model}`, prompt: generator.prompt_sha, call: row.call_id, walk: row.walk_id };
   return [
     ...text("Request", row.instruction), ...text("Answer", row.response),
@@ -102,6 +102,13 @@ L.inside = function (row) {
       .map(([name, value]) => [L.h("dt", null, name), L.h("dd", null, typeof value === "number" ? L.number(value) : String(value))])),
     L.h("p", { class: "note" }, "The whole chain, down to the file: ", L.h("code", null, `jobs/explain.py ${row.id.slice(0, 16)} --root ${L.data.root}`)),
   ];
+};
+
+/** What the answerability call said of the request, where one was made. */
+L.answerable = function (row) {
+  if (row.answerable_with === undefined) return null;
+  const told = (value) => (value ? "yes" : "no");
+  return `with its documents: ${told(row.answerable_with)}; without them: ${told(row.answerable_without)}. ${row.answerable_why || ""}`;
 };
 
 L.document = function (document, at, of) {

@@ -58,10 +58,11 @@ L.dressed = function (option, theme) {
 L.bars = function (categories, series, { horizontal = false, percent = false, stack = null, name = "", colours = {} } = {}) {
   return (theme) => {
     const told = (value) => (percent ? L.percent(value, 1) : L.number(value));
+    const whole = !percent && Object.values(series).flat().every((value) => value === null || Number.isInteger(value));
     const long = horizontal && (theme.narrow ? 108 : 170);
     const labels = { type: "category", data: categories, inverse: horizontal, splitLine: { show: false },
-      axisLabel: horizontal ? { width: long, overflow: "truncate", interval: 0 } : { hideOverlap: true, interval: 0, rotate: theme.narrow && categories.length > 6 ? 60 : 0 } };
-    const values = { type: "value", name: horizontal ? "" : name, nameTextStyle: { align: "left" },
+      axisLabel: horizontal ? { width: long, overflow: "truncate", interval: 0 } : { hideOverlap: true, interval: 0, fontSize: categories.length > 10 ? 9.5 : categories.length > 8 ? 10.5 : 12, rotate: theme.narrow && categories.length > 6 ? 60 : 0 } };
+    const values = { type: "value", name: horizontal ? "" : name, nameTextStyle: { align: "left" }, minInterval: whole ? 1 : 0,
       axisLabel: { formatter: (value) => (percent ? L.percent(value) : L.short(value)), hideOverlap: true } };
     const many = Object.keys(series).length > 1, named = name && !horizontal;
     return {

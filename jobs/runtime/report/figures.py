@@ -25,6 +25,7 @@ from udfs.llm.requests import prompt_sha, render
 
 NOT_SHOWN = frozenset({"drift", "instruction_forms"})  # the one compares two states, the other has a line a row
 SCORES = {"score": "double", "hmp": "double", "cas": "double", "rank": "bigint", "selected_because": "string"}
+VERDICT = {"answerable_with": "boolean", "answerable_without": "boolean", "answerable_why": "string"}
 SELECTED, OTHERS, EDGES = 200, 50, 20  # rows of the browser: by hash of each status, and best and worst by score
 CONVERSATION = 4_000  # characters of a source conversation's turn
 GRAPH_NODES = 46  # values that can still be told apart in a picture
@@ -78,7 +79,8 @@ def _rows(tables: Tables) -> list[dict[str, Any]]:
     names = ("samples", "walks", "instructions", "seed_paths", "conversations")
     limits = {"selected": SELECTED, "others": OTHERS, "edges": EDGES, "conversation": CONVERSATION}
     frames = {name: tables.read(name) for name in names}
-    placed = _with_scores(tables.read("training_set"))
+    frames["samples"] = _with(VERDICT, frames["samples"])
+    placed = _with(SCORES, tables.read("training_set"))
     found = sql.run("report_rows", limits, training_set=placed, **frames)
     return [_row(row.asDict(recursive=True)) for row in found.toLocalIterator()]
 
@@ -95,15 +97,15 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
     return {name: _plain(value) for name, value in row.items() if value is not None}
 
 
-def _with_scores(training_set: DataFrame) -> DataFrame:
-    """Roots that were never scored lack these columns."""
-    absent = {name: F.lit(None).cast(kind) for name, kind in SCORES.items() if name not in training_set.columns}
-    return training_set.withColumns(absent) if absent else training_set
+def _with(kinds: Mapping[str, str], rows: DataFrame) -> DataFrame:
+    """Roots that were never scored, or are of an older layout, lack these columns."""
+    absent = {name: F.lit(None).cast(kind) for name, kind in kinds.items() if name not in rows.columns}
+    return rows.withColumns(absent) if absent else rows
 
 
 def _points(tables: Tables) -> list[dict[str, Any]]:
     """Scored rows for the scatter, the first by hash where there are many."""
-    scored = _with_scores(tables.read("training_set")).where("score IS NOT NULL")
+    scored = _with(SCORES, tables.read("training_set")).where("score IS NOT NULL")
     chosen = scored.orderBy(F.sha2("sample", 256)).limit(POINTS)
     selected = F.col("reject_reason").isNull().alias("selected")
     return [_plain(row.asDict()) for row in chosen.select("hmp", "cas", "score", selected).collect()]

@@ -25,7 +25,7 @@ L.sections.graph = {
     const next = new Map(graph.walk.slice(1).map((node, at) => [graph.walk[at] + node, at + 1]));
     const fields = L.distinct(graph.nodes.map((node) => node.field));
     const most = Math.max(...graph.nodes.flatMap((node) => node.edges.map((edge) => edge.weight)), 1);
-    const chart = L.chart(`Co-occurrence graph of the type ${graph.document_type}, with one walk`, 720, (theme) => {
+    const chart = L.chart(`Co-occurrence graph of the type ${graph.document_type}, with one walk`, 760, (theme) => {
       const colours = L.fieldColour(L.FIELDS, theme);
       const edges = graph.nodes.flatMap((node, source) => node.edges.map((edge) => ({ source, target: places.get(edge.target), weight: edge.weight })));
       const walked = graph.walk.slice(1).map((node, at) => ({ source: places.get(graph.walk[at]), target: places.get(node), step: at + 1 }))
@@ -37,13 +37,13 @@ L.sections.graph = {
           ? item.data.step ? `step ${item.data.step} of the walk` : `${L.count(item.data.weight, "conversation")} held both`
           : `${L.words(item.data.field)}: ${item.data.name}\n${L.count(item.data.conversations, "conversation")}, ${L.count(item.data.degree, "neighbour")}`) },
         series: [{
-          type: "graph", layout: "circular", circular: { rotateLabel: true }, roam: false, top: 170, bottom: 190,
+          type: "graph", layout: "circular", circular: { rotateLabel: true }, roam: false, top: 175, bottom: 225,
           categories: fields.map((field) => ({ name: L.words(field), itemStyle: { color: colours[field] } })),
           data: graph.nodes.map((node) => ({ name: node.value, category: L.words(node.field), field: node.field, conversations: node.conversations,
             degree: node.degree, symbolSize: 6 + 16 * Math.sqrt(node.strength / graph.nodes.reduce((top, one) => Math.max(top, one.strength), 1)),
             itemStyle: { opacity: node.on_walk ? 1 : 0.75, borderColor: node.on_walk ? theme.ink : theme.card, borderWidth: node.on_walk ? 2 : 0.5 },
             label: { show: node.on_walk || !theme.narrow, color: node.on_walk ? theme.ink : theme.soft, fontWeight: node.on_walk ? 700 : 400,
-              fontSize: node.on_walk ? 12.5 : 10.5, formatter: L.cut(node.value, theme.narrow ? 19 : 26) } })),
+              fontSize: node.on_walk ? 12.5 : 10.5, formatter: L.cut(node.value, node.on_walk ? 20 : 26) } })),
           links: [
             ...edges.filter((edge) => !taken.has(`${edge.source}-${edge.target}`)).map((edge) => ({ ...edge,
               lineStyle: { color: theme.soft, width: 0.4 + 2.4 * (edge.weight / most), opacity: 0.08 + 0.3 * (edge.weight / most), curveness: 0.12 } })),

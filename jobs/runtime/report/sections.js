@@ -38,7 +38,9 @@ L.lane = function (steps, end) {
   const total = (step) => L.sum(records.filter((record) => record.stage === step), "n_rows");
   const nodes = [], links = [];
   present.forEach((step, at) => {
-    nodes.push({ name: step, told: `${L.words(step)}\n${L.number(total(step))}`, kind: "step", depth: at });
+    const kept = L.sum(records.filter((one) => one.stage === step && one.outcome === "kept"), "n_rows");
+    const count = kept === total(step) ? L.number(kept) : `${L.number(kept)} of ${L.number(total(step))}`;
+    nodes.push({ name: step, told: `${L.words(step)}\n${count}`, kind: "step", depth: at });
     for (const record of records.filter((one) => one.stage === step)) {
       const last = at === present.length - 1;
       if (record.outcome === "kept" && !last) {
@@ -84,7 +86,7 @@ L.sections.funnel = {
       }));
       return L.card(title, L.lost(steps), L.wide(chart));
     });
-    return [L.h("p", null, "Blue is what reached a table, orange what left there and why. Each band has a scale of its own."),
+    return [L.h("p", null, "Blue is what reached a table and how much of it was kept, orange what left there and why. Each band has a scale of its own."),
       cards, L.figures("funnel")];
   },
 };
@@ -94,7 +96,7 @@ L.sunburst = function (side, theme) {
   return L.distinct(records.map((record) => record.document_type)).map((type, at) => {
     const own = records.filter((record) => record.document_type === type);
     const colour = theme.palette[at % theme.palette.length];
-    const children = own.slice(0, 8).map((record) => ({ name: record.task, value: record.n_rows }));
+    const children = own.slice(0, 8).map((record) => ({ name: record.task === "(none)" ? "no task" : record.task, value: record.n_rows }));
     const rest = L.sum(own.slice(8), "n_rows");
     if (rest) children.push({ name: `${own.length - 8} other tasks`, value: rest });
     return { name: type, value: L.sum(own, "n_rows"), itemStyle: { color: colour },
@@ -110,12 +112,12 @@ L.sections.mix = {
     const said = distances.filter((one) => one.selected_distance !== null)
       .map((one) => `${L.number(one.selected_distance)} for ${one.setting}`).join(", ");
     let side = "training set", setting = L.settings(mix)[0];
-    const burst = L.chart("Sunburst: document types inside, their tasks outside", 460, (theme) => ({
+    const burst = L.chart("Sunburst: document types inside, their tasks outside", L.theme().narrow ? 350 : 460, (theme) => ({
       tooltip: { formatter: (item) => `${item.treePathInfo.slice(1).map((one) => one.name).join(" › ")}\n${L.number(item.value)}` },
       series: [{
         type: "sunburst", data: L.sunburst(side, theme), radius: ["13%", "98%"], sort: null, nodeClick: "rootToNode",
         itemStyle: { borderColor: theme.card, borderWidth: 1.5 }, emphasis: { focus: "ancestor" },
-        levels: [{}, { r0: "13%", r: "50%", label: { rotate: "radial", fontSize: 11, width: 76, overflow: "break", lineHeight: 12 } },
+        levels: [{}, { r0: "13%", r: "50%", label: { rotate: "radial", fontSize: 11, width: theme.narrow ? 56 : 76, overflow: "break", lineHeight: 12, minAngle: theme.narrow ? 30 : 24 } },
           { r0: "51%", r: "98%", label: { fontSize: 10, width: theme.narrow ? 64 : 96, overflow: "truncate", minAngle: 7 } }],
         label: { color: "#fff", textBorderColor: "rgba(0,0,0,.55)", textBorderWidth: 2 },
       }],
@@ -131,7 +133,7 @@ L.sections.mix = {
     return [
       L.h("p", null, said ? `Jensen–Shannon distance of the training set's types from the conversations': ${said} (0 is the same mix, 1 nothing in common). Small training sets cannot match shares exactly.` : "There is no mix of conversations to compare with."),
       L.h("div", { class: "grid" },
-        L.card("Types and tasks", "Inside the types, outside the tasks asked of them; choose a type to look closer.",
+        L.card("Types and tasks", "Inside the types, outside the tasks asked of them (“no task”: the walk went by none); choose a type to look closer.",
           L.choice("Whose types and tasks", ["training set", "conversations"], (value) => { side = value; burst.redraw(); }), burst),
         L.card("Types against their source", "Where the blue bar is short, documents or accepted answers of the type ran out.",
           L.choice("Setting", L.settings(mix), (value) => { setting = value; shares.redraw(); }), shares)),
@@ -261,7 +263,7 @@ L.sections.influence = {
     const chart = L.chart("Influence: HMP against CAS, selected rows marked", 420, (theme) => ({
       legend: {}, grid: { left: 10, right: 20, top: 40, bottom: 30, containLabel: true },
       tooltip: { formatter: (item) => `${item.seriesName}\nHMP ${L.number(item.value[0])}, CAS ${L.number(item.value[1])}, score ${L.number(item.value[2])}` },
-      xAxis: { type: "value", name: "HMP", nameLocation: "middle", nameGap: 26, scale: true }, yAxis: { type: "value", name: "CAS", scale: true },
+      xAxis: { type: "value", name: "HMP", nameLocation: "middle", nameGap: 26, scale: true, axisLine: { onZero: false } }, yAxis: { type: "value", name: "CAS", scale: true, axisLine: { onZero: false } },
       series: [["not selected", false, theme.muted], ["selected", true, theme.accent]].map(([name, chosen, colour]) => ({
         type: "scatter", name, symbolSize: 7, itemStyle: { color: colour, opacity: 0.75 },
         data: points.filter((one) => one.selected === chosen).map((one) => [one.hmp, one.cas, one.score]) })),
