@@ -10,6 +10,12 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 
+def logged(path: Path) -> list[dict[str, Any]]:
+    """The requests that servers with this `log_file` have ended, dead servers' too."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
 class FakeServer:
     """The fake server in a process of its own, for as long as the block lasts and never beyond `lifetime`."""
 

@@ -101,6 +101,13 @@ class FakeOpenAI:
         finally:
             self.in_flight -= 1
             entry["end"] = time.monotonic()
+            self._keep(entry)
+
+    def _keep(self, entry: dict[str, Any]) -> None:
+        """A line of the log that outlives this process, where one is wanted."""
+        if self.options["log_file"] is not None:
+            with Path(self.options["log_file"]).open("a", encoding="utf-8") as log:
+                log.write(json.dumps(entry) + "\n")
 
     def answer_line(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """Status and body for one line of a batch; faults below HTTP become a 500."""
@@ -230,6 +237,7 @@ def main() -> None:
         "batch_faults": {},  # step (upload, create, content, …) -> how often it fails with 500, once its work is done
         "batch_refuses": None,  # a code with which whole files are refused
         "batches": True,  # whether there are such endpoints at all
+        "log_file": None,  # where every request is noted as well once it has ended, for tests that kill the server
         "grants": {},  # requests and tokens a minute, told in headers
     }
     asyncio.run(serve({**options, **given.options}, given.lifetime))
