@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -99,6 +101,26 @@ def test_genre_is_told_from_cues(text: str, genre: str) -> None:
     assert genre_of(text).name == genre
     labels = ["recipe", "academic paper", "legal contract", "meeting transcript", "source code", "customer reviews"]
     assert document_label(text, labels) == genre
+
+
+ANY_CASE = [
+    (genre, at) for genre, entry in load("genres").items() for at, cue in enumerate(entry["cues"]) if "(?i)" in cue[0]
+]
+
+
+CUE_WORDS = sorted(
+    {word for genre, at in ANY_CASE for word in re.findall(r"\w+", load("genres")[genre]["cues"][at][0])}
+)
+
+
+@given(st.lists(st.sampled_from([*CUE_WORDS, "1.", "\n", "(a)", "the"]), max_size=60), st.data())
+def test_cues_in_lower_case_count_what_the_vocabulary_says(words: list[str], data: st.DataObject) -> None:
+    turned = [data.draw(st.sampled_from([str.upper, str.lower, str.title, str]))(word) for word in words]
+    text = " ".join(turned)
+    for genre, at in ANY_CASE:
+        pattern = re.compile(load("genres")[genre]["cues"][at][0], re.MULTILINE)
+        cue = genres()[genre].cues[at]
+        assert cue.lowered and cue.hits(text, text.lower()) == len(pattern.findall(text))
 
 
 def test_vocabularies_hang_together() -> None:
