@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from udfs.evidence import grounding, locate_quotes
+from udfs.gates import gate, grounds, texts_of
 from udfs.llm.parse import parse_reply
 from udfs.llm.schemas import AnswerReply
 from udfs.settings import EvidenceSettings, TokenizerSettings
@@ -67,15 +67,12 @@ def assemble_one(row: dict[str, Any], evidence: EvidenceSettings, tokenizer: Tok
     reply = parse_reply(row["text"], "answer").value
     if not isinstance(reply, AnswerReply):
         return made | {"reject_reason": "llm:bad_json"}
-    texts = [(d["doc_id"], d["text"]) for d in json.loads(row["variables"])["documents"]]
+    texts = texts_of(json.loads(row["variables"]))
     context, places = build_context([text for _, text in texts])
     made |= {"context": context, "places": [{"start": start, "end": end} for start, end in places]}
     if not reply.answerable:
         return made | {"reject_reason": "unanswerable"}
     instruction, response = reply.instruction.strip(), reply.response.strip()
-    hints = [texts[q.document - 1][0] if q.document <= len(texts) else None for q in reply.quotes]
-    spans = locate_quotes([quote.text for quote in reply.quotes], texts, evidence, hints)
-    found = grounding(response, spans, texts, evidence)
     lengths = count_tokens([context, instruction, response], tokenizer)
     made |= {
         "sample_instruction": instruction,
@@ -84,24 +81,10 @@ def assemble_one(row: dict[str, Any], evidence: EvidenceSettings, tokenizer: Tok
             {"role": "user", "content": f"{context}\n\n{instruction}"},
             {"role": "assistant", "content": response},
         ],
-        "evidence": [{"doc_id": s.doc_id, "start": s.start, "end": s.end, "exact": s.exact} for s in spans],
-        "grounded_share": float(found.share),
-        "document_shares": [{"doc_id": doc, "share": float(found.document_shares.get(doc, 0.0))} for doc, _ in texts],
+        **grounds(reply, texts, evidence),
         "lengths": dict(zip(("context", "instruction", "response"), lengths, strict=True)),
     }
     return made | {"reject_reason": gate(made, evidence)}
-
-
-def gate(made: dict[str, Any], evidence: EvidenceSettings) -> str | None:
-    """Why a finished sample is not accepted; null when it is."""
-    if not made["evidence"]:
-        return "no_evidence"
-    if made["grounded_share"] < evidence.min_grounded_share:
-        return "ungrounded"
-    shares = [part["share"] for part in made["document_shares"]]
-    if len(shares) > 1 and min(shares) < evidence.min_document_share:
-        return "one_sided"
-    return None
 
 
 def build_context(texts: list[str]) -> tuple[str, list[tuple[int, int]]]:
