@@ -127,6 +127,7 @@ class EvidenceSettings(Section):
     fuzzy_ratio: Share = 0.92  # similarity a near-verbatim quote needs
     min_grounded_share: Share = 0.5  # answer sentences with evidence
     min_document_share: Share = 0.2  # each document's share of evidence in a pair
+    second_draw: bool = False  # an answer that fails these gates is asked for once more, with the next seed
     answerability: bool = False  # one more call behind each answer: can it be answered with the documents, or without?
 
 

@@ -20,7 +20,7 @@ from jobs.runtime.tables import Tables
 DUPLICATES = ("long_conversations", "long_documents", "instructions")
 DUPLICATE = r"^(?:exact|near)_duplicate:([0-9a-f]+)$"
 # Tables whose rows name the call that made them.
-CALLS = ("call_id", "answerable_call")  # columns that name rows of llm_calls
+CALLS = ("call_id", "answerable_call", "other_call")  # columns that name rows of llm_calls
 CALLING = ("meta_records", "task_rewrites", "document_labels", "instructions", "samples")
 
 
@@ -154,7 +154,7 @@ def unused_calls(tables: Tables, stages: frozenset[str]) -> DataFrame:
         rows.select(F.col(column).alias("id"))
         for rows in (tables.read(name) for name in CALLING if tables.exists(name))
         for column in CALLS
-        if column in rows.columns  # older roots know no answerability calls
+        if column in rows.columns  # older roots know fewer of them
     ]
     calls = tables.read("llm_calls").withColumn("root", F.coalesce("parent_key", "key"))
     rests = reduce(DataFrame.unionByName, used).distinct()

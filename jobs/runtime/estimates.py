@@ -69,6 +69,7 @@ CORRECTED = Range(0.0, 0.02, 0.10)  # share of replies that need the correction 
 REWRITES_PER_CONVERSATION = Range(0.8, 2.5, 5.0)  # distinct task values and its simplified instruction
 SAMPLES_PER_ACCEPTED = Range(1.0, 1.25, 2.5)
 FOLLOWED = Range(0.6, 0.95, 1.0)  # share of answers that say there is one, so that a follow-up has something to ask
+REDRAWS = Range(0.0, 0.1, 0.4)  # share of answers that fail the gates of evidence, so that they are drawn once more
 NAMINGS_PER_TYPE = Range(1.0, 1.1, 3.0)  # a label that is taken is asked for again, twice at most
 WALKS_PER_PAIRING = Range(1.0, 1.05, 1.4)  # instructions that repeat an earlier one are not paired
 STAND_IN = 0.35  # how far prompts of paths and values that do not exist yet may be off
@@ -95,6 +96,15 @@ def mean_doubt(mean: float, spread: float, count: int) -> float:
     if mean <= 0 or count < 1:
         return SMALLEST_DOUBT
     return max(SMALLEST_DOUBT, 2 * spread / (mean * math.sqrt(count)))
+
+
+def share_seen(seen: int, among: int, assumed: Range) -> Range:
+    """A share with its 95 % interval, by what was seen; `assumed` until there are LEAST_MEASURED to go by."""
+    if among < LEAST_MEASURED:
+        return assumed
+    share = seen / among
+    doubt = 2 * math.sqrt(share * (1 - share) / among) if 0 < seen < among else 3 / among  # or the rule of three
+    return Range(max(0.0, share - doubt), share, min(1.0, share + doubt))
 
 
 def reply_tokens(task: str, measured: Measured | None, most: int) -> Range:
@@ -182,6 +192,7 @@ def assumptions() -> list[str]:
         f"correction turns per call: {told(CORRECTED)}",
         f"rewrites per conversation: {told(REWRITES_PER_CONVERSATION)}",
         f"samples asked for per accepted one: {told(SAMPLES_PER_ACCEPTED)}",
+        f"second draws per answer, where they are switched on: {told(REDRAWS)}",
         f"answerability calls per answer, where they are switched on: {told(FOLLOWED)}",
         "what a prefix cache saves is not counted",
     ]

@@ -26,7 +26,7 @@ from jobs.runtime.tables import Tables
 from udfs.llm.budget import Budget
 from udfs.llm.calls import CALL_DDL
 from udfs.llm.coordinator import Coordinator
-from udfs.llm.follow_ups import build_follow_ups
+from udfs.llm.follow_ups import Following, build_follow_ups, passing
 from udfs.llm.outcome import OUTCOME_DDL
 from udfs.llm.prices import price_of
 from udfs.llm.requests import REQUEST_DDL, build_requests
@@ -42,8 +42,9 @@ from udfs.settings import LlmSettings, TokenizerSettings
 class Fulfilled:
     """Replies by input id, the inputs that must wait, and what the calls cost."""
 
-    # input_id, variables, status ('ok' | 'lasting'), reason, text, call_id, teacher, model, prompt_sha; and of a
-    # follow-up its text and call_id as further_text and further_call, null where it failed or nothing was to be asked
+    # input_id, variables, parameters, status ('ok' | 'lasting'), reason, text, call_id, teacher, model, prompt_sha; of
+    # a follow-up its text and call_id as further_text and further_call, null where it failed or there was none. Of two
+    # draws it is the one that stands, with its number as draw, and the other's call_id, if any, as other_call.
     replies: DataFrame
     waiting: DataFrame | None  # input_id, reason; None when nothing waits
     cost: Cost
@@ -63,14 +64,15 @@ class Serving:
 
 
 OPEN = Serving()
+Follow = tuple[Following, ...]
 
 
 @dataclass
 class _Served:
-    """Requests of one task and what became of them."""
+    """Requests of one task and what became of them, follow-ups included that were served since."""
 
     known: DataFrame  # each request with its settled reply, null where it waits; without messages
-    lacked: DataFrame  # [input_id] of those that the ledger did not answer before
+    lacked: DataFrame  # [input_id] of those for which the ledger lacked a call before
     waiting: DataFrame | None  # input_id, reason
     cost: Cost
 
@@ -151,28 +153,36 @@ class Ledger:
         count, tokens_in, tokens_out, tokens_cached, *paid = (number or 0 for number in added)
         return Cost(count, tokens_in, tokens_out, tokens_cached, billed=paid)
 
-    def fulfil(self, stage: str, task: str, inputs: DataFrame, follow_up: str | None = None) -> Fulfilled:
+    def fulfil(self, stage: str, task: str, inputs: DataFrame, follow_ups: Follow = ()) -> Fulfilled:
         """Serve `inputs` (input_id, document, variables) from the ledger, sending only what it lacks.
 
-        With `follow_up` that task is asked behind each answer that leaves something to ask. An input waits while its
-        follow-up does; one that failed for good leaves the reply as it is. Stages that run beside each other take
-        turns. Raises ServiceRefused when the service refuses us, BudgetReached when the budget is used up; what was
-        answered until then is kept.
+        With `follow_ups` those are asked, in their order, behind each answer that leaves something to ask. An input
+        waits while a follow-up of it does; one that failed for good leaves the reply as it is. Stages that run beside
+        each other take turns. Raises ServiceRefused when the service refuses us, BudgetReached when the budget is used
+        up; what was answered until then is kept.
         """
         with self._one_at_a_time:
             llm = self._settings.of(stage)
-            served = self._serve(stage, task, llm, self._requests(task, llm, inputs), follow_up)
-            if follow_up is None:
-                return Fulfilled(_replies(served.known), served.waiting, served.cost)
-            asked = _following(served.known, task, follow_up)
-            further = self._serve(stage, follow_up, llm, asked, chained=served.lacked)
-            return _followed(served, further)
+            served = self._serve(stage, task, llm, self._requests(task, llm, inputs), follow_ups)
+            for number, wanted in enumerate(follow_ups, 1):
+                asked = _following(served.known, task, wanted)
+                behind = wanted.behind(follow_ups[number:])
+                further = self._serve(stage, wanted.task, llm, asked, behind, chained=served.lacked)
+                served = _followed(served, further, wanted)
+            return Fulfilled(_replies(served.known), served.waiting, served.cost)
 
-    def follow_ups(self, stage: str, task: str, follow_up: str, inputs: DataFrame) -> DataFrame:
-        """REQUEST_DDL rows of the follow-ups to those of `inputs` that the ledger answers; no call is made."""
-        llm = self._settings.of(stage)
-        known = self._settled(self._requests(task, llm, inputs), task, llm, inputs.sparkSession)
-        return _following(known, task, follow_up)
+    def follow_ups(self, stage: str, task: str, wanted: Follow, inputs: DataFrame) -> list[DataFrame]:
+        """REQUEST_DDL rows of each follow-up to those of `inputs` that the ledger answers; no call is made.
+
+        What follows a second draw that is still to be made is told of the first answer.
+        """
+        llm, session = self._settings.of(stage), inputs.sparkSession
+        known, made = self._settled(self._requests(task, llm, inputs), task, llm, session), []
+        for one in wanted:
+            made.append(_following(known, task, one))
+            if one.redraws:
+                known = _standing(known, self._settled(made[-1], task, llm, session), one)
+        return made
 
     def _requests(self, task: str, llm: LlmSettings, inputs: DataFrame) -> DataFrame:
         building: Any = build_requests(task, llm)
@@ -184,7 +194,7 @@ class Ledger:
         task: str,
         llm: LlmSettings,
         requests: DataFrame,
-        follow_up: str | None = None,
+        follow_ups: Follow = (),
         chained: DataFrame | None = None,
     ) -> _Served:
         """Requests (REQUEST_DDL) served from the ledger, what it lacks being sent first.
@@ -201,7 +211,7 @@ class Ledger:
         if to_send:
             if not self._serving.sealed:
                 pending = known.where(F.col("status").isNull())
-                cost = self._ask(stage, task, llm, pending, to_send, follow_up)
+                cost = self._ask(stage, task, llm, pending, to_send, follow_ups)
             sent = known.select(*[name for name in requests.columns if name != "messages"])
             known = settled_frame(self._settled(sent, task, llm, session))
             if not known.where(F.col("status").isNull()).isEmpty():
@@ -231,9 +241,7 @@ class Ledger:
             *[_both(name).alias(name) for name in TOKENS],
         )
 
-    def _ask(
-        self, stage: str, task: str, llm: LlmSettings, pending: DataFrame, calls: int, follow_up: str | None
-    ) -> Cost:
+    def _ask(self, stage: str, task: str, llm: LlmSettings, pending: DataFrame, calls: int, follow_ups: Follow) -> Cost:
         """Get what is missing in the way that the settings name; what lies in a batch already is not asked again."""
         wanted = pending.dropDuplicates(["key"]).drop(
             "status", "reason", "text", "teacher", "model", "call_id", *TOKENS
@@ -247,24 +255,24 @@ class Ledger:
         if llm.teacher == BATCH:
             return self.batches.fulfil(stage, task, llm, still_missing)
         if not self.batches.outstanding(stage):
-            return self._send(stage, llm, wanted, calls, follow_up)
+            return self._send(stage, llm, wanted, calls, follow_ups)
         cost = self.batches.take_in(stage, llm)
         left = self.batches.not_outstanding(stage, still_missing())
-        return cost + self._send(stage, llm, left, left.count(), follow_up)
+        return cost + self._send(stage, llm, left, left.count(), follow_ups)
 
-    def _send(self, stage: str, llm: LlmSettings, distinct: DataFrame, calls: int, follow_up: str | None) -> Cost:
+    def _send(self, stage: str, llm: LlmSettings, distinct: DataFrame, calls: int, follow_ups: Follow) -> Cost:
         """Send each of these requests once; calls on one document run back to back in one task, follow-ups included."""
         session = distinct.sparkSession
         parts = session.sparkContext.defaultParallelism
         spread = distinct.repartition(parts, F.coalesce("document", "key")).sortWithinPartitions("document", "key")
-        calls = calls if follow_up is None else 2 * calls  # at most: not every answer leaves something to ask
+        calls = (1 + len(follow_ups)) * calls  # at most: not every answer leaves something to ask
         self._to_send[stage] = calls
         coordinator = self._coordinate(llm)
         if coordinator is not None:
             coordinator.expect(stage, calls)
         where = None if coordinator is None else coordinator.address
         run_id, tokenizer = self._tables.run_id, self._tokenizer
-        act: Any = send(llm, self._spool, stage, run_id, tokenizer=tokenizer, coordinator=where, follow_up=follow_up)
+        act: Any = send(llm, self._spool, stage, run_id, tokenizer=tokenizer, coordinator=where, follow_ups=follow_ups)
         cost = Cost()
         try:
             ended = (
@@ -315,23 +323,43 @@ def _replies(known: DataFrame) -> DataFrame:
     return known.where(F.col("status").isNotNull()).drop("messages", "further", "known_text", "document", *TOKENS)
 
 
-def _following(known: DataFrame, task: str, follow_up: str) -> DataFrame:
+def _following(known: DataFrame, task: str, wanted: Following) -> DataFrame:
     """REQUEST_DDL rows of the calls that follow settled ones."""
-    making: Any = build_follow_ups(task, follow_up)
+    making: Any = build_follow_ups(task, wanted)
     answered = known.where(F.col("status") == "ok")
     return answered.select("input_id", "document", "variables", "parameters", "text").mapInArrow(making, REQUEST_DDL)
 
 
-def _followed(first: _Served, further: _Served) -> Fulfilled:
-    """Replies with those of their follow-ups beside them."""
-    told = _replies(further.known).select(
-        "input_id", F.col("text").alias("further_text"), F.col("call_id").alias("further_call")
-    )
-    replies, waiting = _replies(first.known), first.waiting
+def _followed(first: _Served, further: _Served, wanted: Following) -> _Served:
+    """Requests with their follow-ups: second draws in the place of first ones, replies of other tasks beside them."""
+    if wanted.redraws:
+        known = _standing(first.known, further.known, wanted)
+    else:
+        told = _replies(further.known).select(
+            "input_id", F.col("text").alias("further_text"), F.col("call_id").alias("further_call")
+        )
+        known = first.known.join(told, "input_id", "left")
+    waiting = first.waiting
     if further.waiting is not None:
         waiting = further.waiting if waiting is None else waiting.unionByName(further.waiting)
-        replies = replies.join(further.waiting, "input_id", "left_anti")
-    return Fulfilled(replies.join(told, "input_id", "left"), waiting, first.cost.beside(further.cost))
+        known = known.join(further.waiting, "input_id", "left_anti")
+    lacked = first.lacked.unionByName(further.lacked).distinct()
+    return _Served(known, lacked, waiting, first.cost.beside(further.cost))
+
+
+def _standing(first: DataFrame, second: DataFrame, wanted: Following) -> DataFrame:
+    """Of settled first and second draws those that stand, with `draw` and the call of the other as `other_call`."""
+    assert wanted.gates is not None
+    judging: Any = passing(wanted.gates)
+    answers = second.where(F.col("status") == "ok").select("input_id", "variables", "text")
+    passed = settled_frame(answers.mapInArrow(judging, "input_id string"))  # now: quotes are looked for once
+
+    def drawn(these: DataFrame, draw: int, others: DataFrame) -> DataFrame:
+        other = others.select("input_id", F.col("call_id").alias("other_call"))
+        return these.drop("messages").join(other, "input_id", "left").withColumn("draw", F.lit(draw))
+
+    stays = drawn(first.join(passed, "input_id", "left_anti"), 1, second)
+    return stays.unionByName(drawn(second.join(passed, "input_id", "left_semi"), 2, first))
 
 
 def _already_known(known: DataFrame) -> tuple[int, int, list[float]]:

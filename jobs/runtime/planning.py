@@ -19,6 +19,7 @@ from jobs.runtime.estimates import (
     LEAST_MEASURED,
     NAMINGS_PER_TYPE,
     NOTHING,
+    REDRAWS,
     REWRITES_PER_CONVERSATION,
     SAMPLES_PER_ACCEPTED,
     STAND_IN,
@@ -29,6 +30,7 @@ from jobs.runtime.estimates import (
     mean_doubt,
     merged,
     planned,
+    share_seen,
 )
 from jobs.runtime.rendered import Rendered, counted, ledger_measures, rendered, teacher_of
 from jobs.runtime.rounds import rounds_settled, wanted_samples
@@ -36,6 +38,7 @@ from jobs.runtime.runner import Runner
 from jobs.runtime.sampling import Sample, call_arguments, sample
 from jobs.runtime.stage import Stage
 from jobs.runtime.tables import Tables
+from udfs.llm.follow_ups import REDRAWN, Following
 from udfs.llm.prices import price_of
 from udfs.readers import InputFile
 from udfs.settings import LlmSettings
@@ -85,22 +88,18 @@ class Planner:
             self._of("samples", paired.calls(), paired.tokens(), "rendered from stored pairings"),
             self._of("samples", coming, tokens, "documents of the input, targets"),
         )
-        task = self.stages["samples"].following(self.runner.settings)
-        if task is None:
-            return plan
-        known = self._standing_follow_ups("samples", task)
-        metered = self.measures.get(task)
-        if metered is not None and metered.counts:
-            later = Range.about(metered.tokens_in, 0.1)
-        else:  # its prompt is that of the answer, with fewer directions
-            later = tokens if coming.high > 0 else paired.tokens()
-        return merged(
-            plan,
-            merged(
-                self._of("samples", known.calls(), known.tokens(), "follow-ups rendered from stored answers", task),
-                self._of("samples", (paired.calls() + coming) * FOLLOWED, later, "follow-ups as long as answers", task),
-            ),
-        )
+        wanted = self.stages["samples"].following(self.runner.settings)
+        for one, known in zip(wanted, self._standing_follow_ups("samples", wanted), strict=True):
+            metered = None if one.redraws else self.measures.get(one.task)
+            if metered is not None and metered.counts:
+                later = Range.about(metered.tokens_in, 0.1)
+            else:  # its prompt is that of the answer, or has fewer directions
+                later = tokens if coming.high > 0 else paired.tokens()
+            share, name = (self._redraws(), "second draws") if one.redraws else (FOLLOWED, "follow-ups")
+            calls, basis = (paired.calls() + coming) * share, f"{name} rendered from stored answers"
+            plan = merged(plan, self._of("samples", known.calls(), known.tokens(), basis, one.task))
+            plan = merged(plan, self._of("samples", calls, later, f"{name} as long as answers", one.task))
+        return plan
 
     # -- what is there: rendered ------------------------------------------------------------------------
 
@@ -145,17 +144,17 @@ class Planner:
         frames = {table: tables.kept(table) for table in stage.tables}
         return self._rendered(stage, frames, frames[str(stage.driving)].withColumn("weight", F.lit(1.0)))
 
-    def _standing_follow_ups(self, name: str, task: str) -> Rendered:
-        """What is still to be asked behind answers that the ledger holds."""
+    def _standing_follow_ups(self, name: str, wanted: tuple[Following, ...]) -> list[Rendered]:
+        """What is still to be asked behind answers that the ledger holds, for each follow-up."""
         stage, tables = self.stages[name], self.runner.tables
-        if not tables.exists(str(stage.driving)) or not self._waits(name):
-            return Rendered()
+        if not wanted or not tables.exists(str(stage.driving)) or not self._waits(name):
+            return [Rendered() for _ in wanted]
         assert stage.ask is not None
         asked = stage.ask(
             **call_arguments(stage.ask, {table: tables.kept(table) for table in stage.tables}, self.runner)
         )
-        follow_ups = self.runner.ledger.follow_ups(name, str(stage.task), task, asked)
-        return counted(self.runner, task, follow_ups)
+        follow_ups = self.runner.ledger.follow_ups(name, str(stage.task), wanted, asked)
+        return [counted(self.runner, one.task, made) for one, made in zip(wanted, follow_ups, strict=True)]
 
     def _rendered(self, stage: Stage, frames: Mapping[str, Any], weights: DataFrame) -> Rendered:
         assert stage.ask is not None
@@ -248,6 +247,18 @@ class Planner:
         rate = accepted / answered
         doubt = mean_doubt(rate, (rate * (1 - rate)) ** 0.5, answered)
         return Range(max(1.0, 1 / (rate * (1 + doubt))), 1 / rate, 1 / max(rate * (1 - doubt), 0.1))
+
+    def _redraws(self) -> Range:
+        """Second draws per answer: as first answers failed on the root or in its preview, else assumed."""
+        answered = failed = 0
+        for tables in (self.runner.tables, self.preview):
+            samples = tables.read("samples")
+            second = F.col("draw") == 2 if "draw" in samples.columns else F.lit(False)  # older roots know no draws
+            row = samples.agg(
+                F.count("*").alias("all"), F.count_if(F.col("reject_reason").isin(*REDRAWN) | second).alias("failed")
+            ).collect()[0]
+            answered, failed = answered + row["all"], failed + row["failed"]
+        return share_seen(failed, answered, REDRAWS)
 
     def _walks(self, samples: Range) -> Range:
         """Instructions for these samples, less those that are there and unpaired."""

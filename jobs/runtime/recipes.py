@@ -39,8 +39,9 @@ def recipe(stage: Stage, settings: Settings) -> dict[str, Any]:
         section = settings.llm.of(stage.name) if name == "llm" else getattr(settings, name)
         values = section.model_dump(mode="json")
         kept = {key: value for key, value in values.items() if key not in NOT_IN_RECIPE.get(name, ())}
-        if stage.follow_up is not None and name == stage.follow_up.section and stage.following(settings) is None:
-            del kept[stage.follow_up.switch]  # a call that is not made changes nothing, and older roots know no switch
+        for one in stage.follow_ups:
+            if name == one.section and not values[one.switch]:
+                del kept[one.switch]  # a call that is not made changes nothing, and older roots know no switch
         if name == "llm":
             kept["teacher"] = who_answers(kept["teacher"])
         if kept:
@@ -49,9 +50,9 @@ def recipe(stage: Stage, settings: Settings) -> dict[str, Any]:
         made_from["seed"] = settings.seed
     if stage.task is not None:
         made_from["prompt_sha"] = prompt_sha(stage.task)
-    follow_up = stage.following(settings)
-    if follow_up is not None:
-        made_from["follow_up_sha"] = prompt_sha(follow_up)
+    for follow_up in stage.following(settings):
+        if not follow_up.redraws:  # the prompt of a second draw is the stage's own
+            made_from["follow_up_sha"] = prompt_sha(follow_up.task)
     return made_from
 
 

@@ -251,6 +251,13 @@ def _cross_faults(settings: Settings) -> list[str]:
                 f"llm.api_key_env: the environment variable {variable} is not set; export {variable}=… (any text, for "
                 "a server that needs no key)"
             )
+    answers = settings.llm.of("samples")
+    temperature = answers.extra_body.get("temperature", answers.temperature)
+    if settings.evidence.second_draw and answers.teacher != "offline" and not temperature:
+        faults.append(
+            "evidence.second_draw: answers are drawn at temperature 0, so a second draw would be the first one again; "
+            "raise llm.temperature (or that of llm.stages.samples), or switch second draws off"
+        )
     if settings.selection.min_score is not None and settings.selection.by == "order":
         faults.append("selection.min_score: there are no scores with selection.by: order; set it to influence")
     if settings.llm.budget_usd:

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, Protocol, get_args, get_type_hints
 
 from pyspark.sql import DataFrame, Row
 
+from udfs.llm.follow_ups import Following
+
 # How driving rows are accounted for. rows: one row comes of each; inputs: many, traced by their first parent;
 # batch: rows are aggregated, every driving row contributes.
 Counts = Literal["rows", "inputs", "batch"]
@@ -37,7 +39,10 @@ class Teach(Protocol):
 
 @dataclass(frozen=True)
 class FollowUp:
-    """A task that is asked behind each answer of a stage while the setting `section.switch` is on."""
+    """A task that is asked behind each answer of a stage while the setting `section.switch` is on.
+
+    The stage's own task is a second draw, where an answer fails the gates that the section sets.
+    """
 
     task: str
     section: str
@@ -59,14 +64,17 @@ class Stage:
     also: tuple[str, ...] = ()  # further tables written from the same frames; `record_table` tells whose a row is
     dedupe: bool = False  # drop rows whose id is stored already (sightings of one record)
     counts: Counts = "rows"
-    follow_up: FollowUp | None = None
+    follow_ups: tuple[FollowUp, ...] = ()  # in the order in which they are asked
 
-    def following(self, settings: object) -> str | None:
-        """The task that these settings ask behind each answer, if any."""
-        wanted = self.follow_up
-        if wanted is None or not getattr(getattr(settings, wanted.section), wanted.switch):
-            return None
-        return wanted.task
+    def following(self, settings: object) -> tuple[Following, ...]:
+        """What these settings ask behind each answer."""
+        wanted = []
+        for one in self.follow_ups:
+            section = getattr(settings, one.section)
+            if getattr(section, one.switch):
+                redraws = one.task == self.task
+                wanted.append(Following(one.task, section if redraws else None, redraws))
+        return tuple(wanted)
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -129,15 +137,16 @@ def llm_stage(
     tops_up: str | None = None,
     revision: int = 1,
     where: str | None = None,
-    follow_up: FollowUp | None = None,
+    follow_ups: tuple[FollowUp, ...] = (),
 ) -> Stage:
     """A stage made of two pure functions with the teacher between them.
 
-    `ask` returns (input_id, document, variables); `read` gets the same tables and `replies`. While a `follow_up` is
-    switched on, `replies` hold its text and call beside the answer's, as further_text and further_call.
+    `ask` returns (input_id, document, variables); `read` gets the same tables and `replies`. While one of the
+    `follow_ups` is switched on, `replies` hold its text and call beside the answer's, as further_text and further_call;
+    with a second draw they hold the answer that stands, which `draw` it is, and the call of the other as other_call.
     """
     mode, driving = _mode(streams, None, tops_up, False)
-    return Stage(name, mode, driving, read, revision, ask, task, where, follow_up=follow_up)
+    return Stage(name, mode, driving, read, revision, ask, task, where, follow_ups=follow_ups)
 
 
 def positional(function: Callable[..., Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pyspark.sql import Column, DataFrame
@@ -14,7 +15,11 @@ from udfs.llm.parse import reply_reader
 from udfs.settings import EvidenceSettings, LlmSettings, TokenizerSettings
 
 TASK = "answer"
-ANSWERABILITY = FollowUp("answerability", section="evidence", switch="answerability")
+FOLLOW_UPS = (
+    FollowUp(TASK, section="evidence", switch="second_draw"),
+    FollowUp("answerability", section="evidence", switch="answerability"),
+)
+DRAWS = ("draw", "other_call")
 VERDICT = ("answerable_with", "answerable_without", "answerable_why", "answerable_call")
 
 
@@ -59,16 +64,18 @@ def read(
 ) -> DataFrame:
     """Each reply as a sample: evidence located in the documents, grounding and balance gated.
 
-    What the answerability call says is kept beside it and gates nothing; null where none was made, or it failed.
+    Of two draws the replies hold the one that stands. What the answerability call says is kept beside it and gates
+    nothing; null where none was made, or it failed.
     """
     asked = replies.select("input_id", "reason", "text", "variables")
     assembling: Any = assemble(evidence, tokenizer)
     made = asked.mapInPandas(assembling, ASSEMBLED_DDL)
-    calls = replies.select("input_id", "call_id", "teacher", "model", "prompt_sha")
+    seed = F.get_json_object("parameters", "$.seed").cast("bigint").alias("seed")
+    calls = replies.select("input_id", "call_id", "teacher", "model", "prompt_sha", seed, *_draws(replies, evidence))
     known = _document_facts(pairings, long_documents)
     rows = pairings.withColumnsRenamed({"id": "input_id", "documents": "doc_ids"}).drop(
-        "parent_ids", "reject_reason", "run_id", "recipe"
-    )
+        "parent_ids", "reject_reason", "run_id", "recipe", "draw"
+    )  # their draw is that of the documents
     joined = rows.join(known, "input_id").join(made, "input_id").join(calls, "input_id")
     joined = joined.join(_verdicts(replies, evidence), "input_id")
     generator = F.struct(
@@ -77,7 +84,7 @@ def read(
         F.lit(TASK).alias("prompt"),
         "prompt_sha",
         F.lit(float(llm.temperature)).alias("temperature"),
-        F.lit(llm.seed).cast("bigint").alias("seed"),
+        "seed",
     )
     return joined.select(
         sql.derived_id("samples", F.array("input_id")).alias("id"),
@@ -105,6 +112,7 @@ def read(
         F.col("input_id").alias("pairing"),
         "call_id",
         *VERDICT,
+        *DRAWS,
     )
 
 
@@ -119,11 +127,20 @@ def _document_facts(pairings: DataFrame, long_documents: DataFrame) -> DataFrame
 def _verdicts(replies: DataFrame, evidence: EvidenceSettings) -> DataFrame:
     """[input_id, answerable_with, answerable_without, answerable_why, answerable_call] of every reply."""
     if not evidence.answerability:
-        absent = [F.lit(None).cast(sql.columns("samples")[name].dataType).alias(name) for name in VERDICT]
-        return replies.select("input_id", *absent)
+        return replies.select("input_id", *_absent(VERDICT))
     said = replies.withColumn("said", reply_reader("answerability")("further_text")["value"])
     values = ("said.with_document", "said.without_document", "said.why", "further_call")
     return said.select("input_id", *[F.col(value).alias(name) for value, name in zip(values, VERDICT, strict=True)])
+
+
+def _draws(replies: DataFrame, evidence: EvidenceSettings) -> list[Column]:
+    """draw and other_call of a reply."""
+    return [replies[name] for name in DRAWS] if evidence.second_draw else _absent(DRAWS)
+
+
+def _absent(names: Sequence[str]) -> list[Column]:
+    """Nulls in place of what no call was made for."""
+    return [F.lit(None).cast(sql.columns("samples")[name].dataType).alias(name) for name in names]
 
 
 def _placed(fact: Column, place: Column) -> Column:
@@ -134,4 +151,4 @@ def _placed(fact: Column, place: Column) -> Column:
     )
 
 
-samples = llm_stage("samples", task=TASK, streams="pairings", ask=ask, read=read, follow_up=ANSWERABILITY)
+samples = llm_stage("samples", task=TASK, streams="pairings", ask=ask, read=read, follow_ups=FOLLOW_UPS)

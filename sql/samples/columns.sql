@@ -23,4 +23,6 @@ call_id STRING COMMENT 'row of llm_calls',
 answerable_with BOOLEAN COMMENT 'whether its documents suffice, by the answerability call; null without one',
 answerable_without BOOLEAN COMMENT 'whether it can be answered as well without them, by the same call',
 answerable_why STRING COMMENT 'the reasons of both',
-answerable_call STRING COMMENT 'row of llm_calls: the answerability call'
+answerable_call STRING COMMENT 'row of llm_calls: the answerability call',
+draw INT COMMENT 'which draw of the answer it is, 1 or 2; null while second draws are off',
+other_call STRING COMMENT 'row of llm_calls: the draw that does not stand'

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 _FENCE = re.compile(r"^<<<([^\n]*?) ([0-9a-f]{12})>>>\n(.*?)\n<<<end \2>>>$", re.DOTALL | re.MULTILINE)
+_UNGROUNDED = re.compile(r"\[\[ungrounded:([\w,]+)\]\]")  # seeds with which an answer is not to rest on its documents
 _WORD = re.compile(r"[^\W\d_]{5,20}")
 _SENTENCE = re.compile(r"[^.!?\n]{30,280}[.!?](?=\s|$)")
 _COMMON = re.compile(
@@ -170,7 +171,11 @@ def reply_to(body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     prompt = "\n".join(m["content"] for m in body["messages"] if m["role"] in ("system", "user"))
     task, schema = _task_and_schema(body, prompt)
     if task in _REPLIES:
-        return task, _REPLIES[task](dict(reversed(fences(first_user))))
+        value = _REPLIES[task](dict(reversed(fences(first_user))))
+        mark = _UNGROUNDED.search(prompt)
+        if task == "answer" and mark and str(body.get("seed")) in mark[1].split(","):
+            value["response"] = "Dragons ate whatever there was. Elves sang for hours. Wizards wept until the morning."
+        return task, value
     return task, shaped(schema, _top_words(prompt, 3))
 
 

@@ -21,6 +21,8 @@ from jobs.runtime.summary import StageTally
 from jobs.stages import STAGES
 from tests.fake_server.client import FakeServer
 from tests.roots import BY_NAME, make_runner, prose
+from udfs.llm.follow_ups import Following
+from udfs.settings import EvidenceSettings
 
 pytestmark = pytest.mark.spark
 LABELS = 24
@@ -179,12 +181,12 @@ def test_faults_that_stay_and_budgets_end_the_sending(spark: SparkSession, root:
         assert len(told(ask(runner_for(spark, root, server, "run-5"), labels(spark, "d")))) == 1
 
 
-def answering(spark: SparkSession) -> DataFrame:
-    """Two answers to one document."""
+def answering(spark: SparkSession, first: str = "") -> DataFrame:
+    """Two answers to one document; `first` is added to the wish of the first."""
     held = [{"doc_id": "d", "text": prose("harbour", 30)}]
     given = [
         {"setting": "single", "document_type": "report", "documents": held, "instruction": f"Say {wish}.", "path": []}
-        for wish in ("what grew", "what was measured")
+        for wish in (f"what grew{first}", "what was measured")
     ]
     rows = [(f"in-{number}", "d", json.dumps(one)) for number, one in enumerate(given)]
     return spark.createDataFrame(rows, "input_id string, document string, variables string")
@@ -195,7 +197,7 @@ def test_follow_ups_are_a_batch_behind_that_of_the_answers(spark: SparkSession, 
     columns = ("input_id", "text", "further_text")
 
     def judged(runner: Runner) -> tuple[Fulfilled, list[tuple[Any, ...]]]:
-        answer = runner.ledger.fulfil("samples", "answer", answering(spark), "answerability")
+        answer = runner.ledger.fulfil("samples", "answer", answering(spark), (Following("answerability"),))
         runner.ledger.close()
         return answer, sorted(tuple(row) for row in answer.replies.select(*columns).collect())
 
@@ -213,3 +215,31 @@ def test_follow_ups_are_a_batch_behind_that_of_the_answers(spark: SparkSession, 
         assert (online.cost.calls, online.cost.served, online.cost.saved_ledger) == (4, 0, 0.0)
         switched, again = judged(runner_for(spark, f"{root}/b", server, "run-4", "llm.teacher=openai"))
         assert again == by_call and (switched.cost.calls, switched.cost.served) == (0, 4)
+
+
+@pytest.mark.faults
+def test_second_draws_are_a_batch_behind_that_of_the_answers(spark: SparkSession, root: str) -> None:
+    """Of two answers one fails the gates: its second draw is in a batch of its own, and judged behind that."""
+    columns = ("input_id", "draw", "text", "further_text")
+    wanted = (Following("answer", EvidenceSettings(), redraws=True), Following("answerability"))
+    inputs = answering(spark, " [[ungrounded:1]]")
+
+    def drawn(runner: Runner) -> tuple[Fulfilled, list[tuple[Any, ...]]]:
+        answer = runner.ledger.fulfil("samples", "answer", inputs, wanted)
+        runner.ledger.close()
+        return answer, sorted(tuple(row) for row in answer.replies.select(*columns).collect())
+
+    with FakeServer(key=os.environ["FAKE_KEY"], batch_looks=2) as server:
+        waiting = []
+        for number in (1, 2, 3):
+            now = ("llm.seed=1", "llm.batch_wait_s=0")
+            sent, _ = drawn(runner_for(spark, f"{root}/b", server, f"run-{number}", *now))
+            waiting.append(waits(sent)["llm:batch_outstanding"])
+        # The answers; the second draw, and the verdict on the other answer; the verdict on the second draw.
+        assert [len(one["custom_ids"]) for one in server.batches()] == [2, 1, 1, 1]
+        assert waiting == [2, 2, 1]
+        batch, by_batch = drawn(runner_for(spark, f"{root}/b", server, "run-4", "llm.seed=1"))
+        assert waits(batch) == Counter() and [row[1] for row in by_batch] == [2, 1]
+        assert Counter(entry["task"] for entry in server.requests()) == {"answer": 3, "answerability": 2}
+        online, by_call = drawn(runner_for(spark, f"{root}/o", server, "run-1", "llm.seed=1", "llm.teacher=openai"))
+        assert by_call == by_batch and online.cost.calls == 5

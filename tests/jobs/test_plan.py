@@ -13,11 +13,12 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 import sql
-from jobs.runtime.estimates import Measured, Range, StagePlan, planned, reply_tokens, total
+from jobs.runtime.estimates import REDRAWS, Measured, Range, StagePlan, planned, reply_tokens, share_seen, total
 from jobs.runtime.history import History
+from jobs.runtime.planning import Planner
 from jobs.runtime.plans import make_plan
 from jobs.runtime.rendered import ledger_measures, rendered
-from jobs.runtime.sampling import choose, sample
+from jobs.runtime.sampling import Sample, choose, sample
 from jobs.runtime.settings import Settings, load_settings
 from jobs.runtime.sources import find_inputs
 from jobs.stages import STAGES
@@ -62,6 +63,15 @@ def test_measured_replies_take_the_place_of_assumed_ones() -> None:
     assert reply_tokens("answer", Measured(4, 100.0, 50.0, 1.0, 0.0), 4096) == assumed, "four calls are too few"
     assert reply_tokens("answer", Measured(5, 100.0, 50.0, 1.0, 0.0), 4096).expected == 50
     assert reply_tokens("answer", None, 300).high == 300, "no reply is longer than llm.max_tokens"
+
+
+@given(st.integers(5, 10_000).flatmap(lambda among: st.tuples(st.integers(0, among), st.just(among))))
+def test_a_share_that_was_seen_takes_the_place_of_an_assumed_one(counts: tuple[int, int]) -> None:
+    seen, among = counts
+    share = share_seen(seen, among, REDRAWS)
+    assert ordered(share) and share.high <= 1 and share.expected == seen / among
+    assert share.high > 0 and share.low < 1, "never so sure of none, or of all"
+    assert share_seen(2, 4, REDRAWS) == REDRAWS
 
 
 @given(sizes, st.integers(1, 2000), st.integers(0, 5))
@@ -159,7 +169,33 @@ def test_a_plan_is_made_without_a_call_and_kept(spark: SparkSession, root: str, 
     judged, plain = next(one for one in judging.stages if one.stage == "samples"), stages["samples"]
     assert judged.calls.low == pytest.approx(1.6 * plain.calls.low), "a call behind each answer that there may be"
     assert judged.calls.high == 2 * plain.calls.high and judged.tokens_in.low > 1.5 * plain.tokens_in.low
+    drawing = make_plan(
+        spark, load_settings(None, settings_given(tmp_path, "evidence.second_draw=true"), root), STAGES, 10**9
+    )
+    drawn = next(one for one in drawing.stages if one.stage == "samples")
+    assert drawn.calls.low == plain.calls.low and drawn.calls.high == pytest.approx(1.4 * plain.calls.high)
+    assert drawn.tokens_out.expected == pytest.approx(1.1 * plain.tokens_out.expected), "as long as answers"
+    assert any("second draws per answer" in line for line in drawing.lines())
     unknown = make_plan(spark, load_settings(None, settings_given(tmp_path, "llm.model=nobody"), root), STAGES, 10**9)
     assert unknown.as_dict()["total"]["money"] is None and any("nobody" in line for line in unknown.lines())
     kept = History(tables_at(spark, root)).last("plan")
     assert kept is not None and kept.detail == json.loads(json.dumps(unknown.as_dict())), "the newest stays in the root"
+
+
+@pytest.mark.spark
+def test_second_draws_are_planned_by_how_answers_failed(spark: SparkSession, root: str) -> None:
+    """On a root that never made one, and on one that did; a failed call and an honest no are no reason."""
+    reasons = ["ungrounded", "no_evidence", "unanswerable", "llm:refusal", *[None] * 4]
+    known = [{"id": str(n), "reject_reason": reason} for n, reason in enumerate(reasons)]
+    runner = make_runner(spark, root)
+    wanted = sql.columns("samples")
+    rows = [{name: row.get(name) for name in wanted.names} for row in known]
+    rows += [{**rows[-1], "id": "drawn", "draw": 2}, {**rows[-1], "id": "one", "draw": 1}]
+    older = spark.createDataFrame(rows[:-2], wanted).drop("draw", "other_call")
+    older.write.format("delta").save(runner.tables.location("samples"))
+    runner.tables.refresh("samples")
+    nothing = Sample(older, older, older, 0, 0, 1.0)
+    planner = Planner(runner, BY_NAME, tables_at(spark, f"{root}/_preview"), nothing, nothing)
+    assert planner._redraws().expected == 2 / 8
+    runner.tables.append(spark.createDataFrame(rows[-2:], wanted), "samples", {})
+    assert planner._redraws().expected == 3 / 10

@@ -71,3 +71,23 @@ def test_shipped_settings_are_valid(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("OPENAI_API_KEY", "x")
     monkeypatch.setenv("DATABRICKS_TOKEN", "x")
     assert isinstance(load_settings(str(CONF / name), [], str(tmp_path)), Settings)
+
+
+@pytest.mark.parametrize(
+    ("llm", "fault"),
+    [
+        ("llm={teacher: openai, api_key_env: '', temperature: 0}", True),
+        ("llm={teacher: openai_batch, api_key_env: '', extra_body: {temperature: 0.0}}", True),
+        ("llm={teacher: openai, api_key_env: '', stages: {samples: {temperature: 0}}}", True),
+        ("llm={teacher: openai, api_key_env: '', temperature: 0, stages: {samples: {temperature: 0.5}}}", False),
+        ("llm={temperature: 0}", False),  # the offline teacher knows no temperature, and costs nothing
+    ],
+)
+def test_second_draws_are_refused_where_they_would_repeat_the_first(tmp_path: Path, llm: str, fault: bool) -> None:
+    assert not load_settings(None, [llm], str(tmp_path)).evidence.second_draw
+    if not fault:
+        assert load_settings(None, [llm, "evidence.second_draw=true"], str(tmp_path)).evidence.second_draw
+        return
+    with pytest.raises(SettingsFault, match=r"second draw would be the first one again; raise llm\.temperature") as told:
+        load_settings(None, [llm, "evidence.second_draw=true"], str(tmp_path))
+    assert told.value.exit_status == 2 and len(told.value.faults) == 1

@@ -1,4 +1,4 @@
-"""One request from start to end: tries, the reply, one further call, and a record of every finished call.
+"""One request from start to end: tries, the reply, one further call, what follows it, a record of every finished call.
 
 It knows nothing of Spark, windows or files: records go to whoever keeps them.
 """
@@ -14,7 +14,7 @@ from typing import Any
 from udfs.llm.admission import Admission, NotAdmitted
 from udfs.llm.calls import CallRow
 from udfs.llm.circuit import Circuit
-from udfs.llm.follow_ups import follow_up
+from udfs.llm.follow_ups import Following, follow_up, takes_place
 from udfs.llm.outcome import FurtherCall, Outcome, further_call, outcome_of_reply
 from udfs.llm.parse import parse_reply
 from udfs.llm.requests import correction, longer, prompt_sha
@@ -30,7 +30,7 @@ Obstacle = Callable[[Request], str | None]
 class Job:
     """A request with what its record needs; `further` says that only this call after `known_text` is wanted.
 
-    `too_long` says why the request must not be sent at all; `follow_up` names the task that is asked behind an answer.
+    `too_long` says why the request must not be sent at all; `follow_ups` are asked behind an answer, in their order.
     """
 
     request: Request
@@ -38,7 +38,7 @@ class Job:
     further: FurtherCall | None = None
     known_text: str | None = None
     too_long: str | None = None
-    follow_up: str | None = None
+    follow_ups: tuple[Following, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,16 +86,29 @@ class Caller:
     async def settle(self, job: Job) -> tuple[Outcome, list[Future[None]]]:
         """The outcome of a job, and the futures that resolve when its records are durable.
 
-        A follow-up is called at once and recorded; how it ends is no part of the outcome.
+        Follow-ups are called at once and recorded; how they end is no part of the outcome.
         """
         outcome, kept = await self._settle(job)
-        if job.follow_up is not None and outcome.text is not None:
-            request = follow_up(job.request, outcome.text, job.follow_up)
-            if request is not None:
-                too_long = self._manners.obstacle(request)
-                _, more = await self._settle(Job(request, prompt_sha(request.task), too_long=too_long))
-                kept = kept + more
+        if outcome.text is not None:
+            kept = kept + await self._follow(job.request, outcome.text, job.follow_ups)
         return outcome, kept
+
+    async def _follow(self, request: Request, text: str, follow_ups: tuple[Following, ...]) -> list[Future[None]]:
+        """Call what follows an answer, each about the answer that stands; one that did not settle ends the chain."""
+        kept: list[Future[None]] = []
+        for wanted in follow_ups:
+            # In a thread: quotes are looked for in whole documents, and other calls must not wait for it.
+            further = await asyncio.to_thread(follow_up, request, text, wanted)
+            if further is None:
+                continue
+            too_long = self._manners.obstacle(further)
+            ended, more = await self._settle(Job(further, prompt_sha(further.task), too_long=too_long))
+            kept += more
+            if ended.status not in ("ok", "lasting"):
+                break
+            if ended.text is not None and await asyncio.to_thread(takes_place, further, ended.text, wanted):
+                request, text = further, ended.text
+        return kept
 
     async def _settle(self, job: Job) -> tuple[Outcome, list[Future[None]]]:
         kept: list[Future[None]] = []

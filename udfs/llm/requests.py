@@ -203,6 +203,15 @@ def longer(request: Request, max_tokens: int) -> Request:
     return replace(request, key=key, parameters=parameters)
 
 
+def next_draw(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The same parameters with the next seed, 1 where there was none: the same request, drawn once more."""
+    drawn = {**parameters, "seed": parameters.get("seed", 0) + 1}
+    extra = parameters.get("extra_body", {})
+    if isinstance(extra.get("seed"), int):  # it wins over ours
+        drawn["extra_body"] = {**extra, "seed": extra["seed"] + 1}
+    return drawn
+
+
 def build_requests(task_name: str, settings: LlmSettings) -> Callable[[Batches], Batches]:
     """A function for `DataFrame.mapInArrow`: (input_id, document, variables JSON) to REQUEST_DDL rows."""
     task_named(task_name)  # an unknown name fails on the driver

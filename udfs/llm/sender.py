@@ -23,6 +23,7 @@ from udfs.llm.caller import Caller, Job, Manners, Origin
 from udfs.llm.calls import CallRow
 from udfs.llm.circuit import circuit_of
 from udfs.llm.context import MOST_CHARS_PER_TOKEN, too_long
+from udfs.llm.follow_ups import Following
 from udfs.llm.loop import background_loop
 from udfs.llm.outcome import OUTCOME_SCHEMA, Outcome, best_call, settle
 from udfs.llm.retry import RetryPolicy
@@ -54,7 +55,7 @@ class Sending:
     policy: RetryPolicy
     teacher: Teacher | None
     coordinator: Address | None
-    follow_up: str | None = None
+    follow_ups: tuple[Following, ...] = ()
 
     def obstacle(self, request: Request) -> str | None:
         """Why a request does not fit the context, None when it does."""
@@ -73,7 +74,7 @@ def send(
     policy: RetryPolicy | None = None,
     teacher: Teacher | None = None,
     coordinator: Address | None = None,
-    follow_up: str | None = None,
+    follow_ups: tuple[Following, ...] = (),
 ) -> Callable[[Batches], Batches]:
     """A function for `DataFrame.mapInArrow`: REQUEST_DDL rows in, OUTCOME_DDL rows out.
 
@@ -81,12 +82,12 @@ def send(
     follow each other with the same `document` are called one after the other; others overlap, up to
     `settings.concurrency` at once whatever the Arrow batches. `teacher` overrides the settings' teacher and must be
     picklable where Spark is used. `coordinator` keeps the limits of all tasks; without one there are
-    none. Behind each answer that leaves something to ask, the task `follow_up` is called on the same document; its
-    call is recorded, its outcome not told. Raises SpoolUnavailable when replies cannot be kept.
+    none. Behind each answer that leaves something to ask, `follow_ups` are called on the same document, in their
+    order; their calls are recorded, their outcomes not told. Raises SpoolUnavailable when replies cannot be kept.
     """
     policy = policy or RetryPolicy()
     sending = Sending(
-        settings, spool, stage, run_id, tokenizer, chars_per_token, policy, teacher, coordinator, follow_up
+        settings, spool, stage, run_id, tokenizer, chars_per_token, policy, teacher, coordinator, follow_ups
     )
 
     def run(batches: Batches) -> Batches:
@@ -155,7 +156,7 @@ def jobs_of(sending: Sending, rows: Iterable[dict[str, Any]]) -> Iterator[Job]:
         )
         further, known_text = row.get("further"), row.get("known_text")
         too_long = sending.obstacle(request)
-        yield Job(request, row["prompt_sha"], further, known_text, too_long, sending.follow_up)
+        yield Job(request, row["prompt_sha"], further, known_text, too_long, sending.follow_ups)
 
 
 Known = dict[str, list[CallRow]]
