@@ -24,6 +24,7 @@ from jobs.stages import STAGES
 
 BY_NAME = {stage.name: stage for stage in STAGES}
 SHOWN = 240  # characters of a text
+CALL = ("id", "teacher", "model", "status", "tokens_in", "tokens_out", "prompt_sha", "parameters", "text")
 HIDDEN = frozenset(
     {"id", "parent_ids", "signature", "bands", "vector", "centroid", "messages", "context", "turns", "layer_attention"}
 )
@@ -87,11 +88,13 @@ def _told(tables: Tables, found: Found) -> dict[str, Any]:
     if passed:
         told["gates"] = passed
     if call is not None:
-        names = ("id", "teacher", "model", "status", "tokens_in", "tokens_out", "prompt_sha", "parameters", "text")
-        told["call"] = {name: call[name] for name in names}
+        told["call"] = {name: call[name] for name in CALL}
         prompt = prompt_of(tables, BY_NAME[found.table], found, call["prompt_sha"]) if found.table in BY_NAME else None
         if prompt is not None:
             told["call"]["prompt"] = prompt
+    other = call_of(tables, found, "other_call")
+    if other is not None:
+        told["other_call"] = {name: other[name] for name in CALL}
     return told
 
 
@@ -119,6 +122,10 @@ def _lines(told: dict[str, Any]) -> Iterator[str]:
                 for message in call.get("prompt", ()):
                     yield f"{pad}      {message['role']}: {_short(message['content'])}"
                 yield f"{pad}      reply: {_short(call['text'])}"
+            if "other_call" in one:
+                other = one["other_call"]
+                yield f"{pad}    the other draw, call {other['id'][:16]}: {other['status']}"
+                yield f"{pad}      reply: {_short(other['text'])}"
             for sentence in one.get("gates", ()):
                 yield f"{pad}    passed {sentence}"
     for table, ids in told["made_from_it"].items():

@@ -101,9 +101,9 @@ def tables_read(tables: Tables) -> dict[str, set[str]]:
     return reads
 
 
-def call_of(tables: Tables, found: Found) -> dict[str, Any] | None:
-    """The ledger row behind a row that a teacher wrote."""
-    call = found.row.get("call_id")
+def call_of(tables: Tables, found: Found, column: str = "call_id") -> dict[str, Any] | None:
+    """The ledger row behind a row that a teacher wrote, or another one that a column of it names."""
+    call = found.row.get(column)
     if not call or not tables.exists("llm_calls"):
         return None
     rows = tables.read("llm_calls").where(F.col("id") == call).collect()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.explain import explain
+from jobs.explain import _lines, explain
 from jobs.runtime.ancestry import Found, nearest
 from jobs.runtime.errors import SettingsFault
 from jobs.runtime.reasons import gates, prompt_of
@@ -51,6 +51,21 @@ def test_gates_are_told_with_the_figures_that_passed_them() -> None:
         "both documents: the lesser holds 0.25 of the evidence (at least 0.2)",
     ]
     assert gates(Found("samples", row), {}) == gates(Found("walks", row), limits) == []
+
+
+@pytest.mark.spark
+def test_both_draws_of_an_answer_are_told(spark: SparkSession) -> None:
+    call = {"stage": "samples", "task": "answer", "teacher": "openai", "model": "m", "status": "ok", "prompt_sha": "p"}
+    held = {
+        "samples": [{"id": "s" * 32, "parent_ids": [], "run_id": "r", "draw": 2, "call_id": "c2", "other_call": "c1"}],
+        "llm_calls": [{"id": "c1", "text": "the first", **call}, {"id": "c2", "text": "the second", **call}],
+    }
+    told = explain(SmallTables(spark, held), "s" * 32)
+    ((one,),) = told["levels"]
+    assert one["facts"]["draw"] == 2
+    assert (one["call"]["text"], one["other_call"]["text"]) == ("the second", "the first")
+    lines = [line.strip() for line in _lines(told)]
+    assert "the other draw, call c1: ok" in lines and lines.index("reply: the second") < lines.index("reply: the first")
 
 
 @pytest.mark.spark
