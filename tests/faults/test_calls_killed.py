@@ -63,7 +63,8 @@ class Service:
         require_asked_once(logged(self._log), kills)
 
     def _started(self) -> FakeServer:
-        given = {"faults": FAULTS, "seed": SEED, "latency": self._latency, "port": self._port, "log_file": str(self._log)}
+        given = {"faults": FAULTS, "seed": SEED, "latency": self._latency}
+        given |= {"port": self._port, "log_file": str(self._log)}
         running = FakeServer(lifetime=LIFETIME_S, key=os.environ["FAKE_KEY"], **given).__enter__()
         self._port = running.port
         return running
@@ -121,7 +122,7 @@ def disturb(
     while plan:
         with Job(root, [*given, *teacher(service.base_url)]) as job:
             while plan and job.process.poll() is None:
-                reached += chance.randrange(3)
+                reached += chance.randrange(5)
                 if not job.wait_for(lambda least=reached: (root / "_lock").exists() and job.progress() >= least):
                     break
                 time.sleep(chance.uniform(0.0, 2.0))

@@ -88,6 +88,6 @@ def test_second_draws_are_refused_where_they_would_repeat_the_first(tmp_path: Pa
     if not fault:
         assert load_settings(None, [llm, "evidence.second_draw=true"], str(tmp_path)).evidence.second_draw
         return
-    with pytest.raises(SettingsFault, match=r"second draw would be the first one again; raise llm\.temperature") as told:
+    with pytest.raises(SettingsFault, match=r"would be the first one again; raise llm\.temp") as told:
         load_settings(None, [llm, "evidence.second_draw=true"], str(tmp_path))
     assert told.value.exit_status == 2 and len(told.value.faults) == 1
