@@ -244,9 +244,8 @@ class Planner:
             answered, accepted = answered + row["all"], accepted + row["kept"]
         if answered < LEAST_MEASURED or not accepted:
             return SAMPLES_PER_ACCEPTED.at_least(1 / self.runner.settings.targets.expected_acceptance)
-        rate = accepted / answered
-        doubt = mean_doubt(rate, (rate * (1 - rate)) ** 0.5, answered)
-        return Range(max(1.0, 1 / (rate * (1 + doubt))), 1 / rate, 1 / max(rate * (1 - doubt), 0.1))
+        share = share_seen(accepted, answered, NOTHING)
+        return Range(1 / share.high, 1 / share.expected, 1 / max(share.low, 0.1))
 
     def _redraws(self) -> Range:
         """Second draws per answer: as first answers failed on the root or in its preview, else assumed."""
