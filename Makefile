@@ -14,7 +14,8 @@ STAMPS := .venv/.stamps
 # What the machine trusts, uv trusts (company proxies).
 UV := .venv/uv/bin/uv --system-certs
 PYTEST := $(BIN)/python -m pytest
-LOCKS := infra/requirements-setup infra/requirements infra/requirements-models infra/requirements-dev
+LOCKS := infra/requirements-setup infra/requirements infra/requirements-models infra/requirements-dev \
+    infra/requirements-servers
 COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 LONG := cluster or faults or bench
 
@@ -44,7 +45,7 @@ check: setup ## ruff, mypy, architecture
 bench: setup ## benchmarks: ratios against named peers in the same run
 	$(PYTEST) -m bench -s
 
-faults: setup ## long tests: processes killed, disks full, servers that misbehave
+faults: setup $(STAMPS)/servers ## long tests: processes killed, disks full, servers that misbehave, servers of others
 	$(PYTEST) -m faults
 
 cluster: setup ## long tests: whole runs on several executors, on a standalone cluster, in pieces, begun again
@@ -75,6 +76,14 @@ $(STAMPS)/uv: infra/requirements-setup.lock $(STAMPS)/venv
 $(STAMPS)/packages: infra/requirements-dev.lock pyproject.toml $(STAMPS)/uv
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes $<
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Servers of others, for `faults` alone. One is built from its source (a C++ compiler, minutes) for any processor of this
+# kind: a wheel may be kept and meet another one.
+$(STAMPS)/servers: infra/requirements-servers.lock $(STAMPS)/uv
+	$(BIN)/python -m venv --clear --without-pip .venv/servers
+	CMAKE_ARGS="-DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF" nice $(UV) pip sync --quiet --python .venv/servers/bin/python \
+	    --require-hashes --build-constraint $< $<
 	@touch $@
 
 $(BIN)/spark-submit: infra/spark-submit.sh $(STAMPS)/packages

@@ -22,7 +22,7 @@ from jobs.runtime.health import PYTHONS
 from jobs.runtime.jars import read_lock
 
 INFRA = CHECKOUT / "infra"
-LOCKS = ("requirements-setup", "requirements", "requirements-models", "requirements-dev")
+LOCKS = ("requirements-setup", "requirements", "requirements-models", "requirements-dev", "requirements-servers")
 TARGETS = ("setup", "demo", "test", "check", "bench", "faults", "cluster", "lock", "clean", "help")
 
 
@@ -33,7 +33,7 @@ def wanted(name: str) -> set[str]:
         line = line.partition("#")[0].strip()
         if line.startswith("-r "):
             names |= wanted(line[3:].strip().removesuffix(".in"))
-        elif line:
+        elif line and not line.startswith("-c "):  # versions alone
             names.add(package_name(line))
     return names
 
