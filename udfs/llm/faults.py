@@ -93,7 +93,9 @@ def _code_and_message(body: object) -> tuple[str, str]:
         return "", inner
     if not isinstance(inner, dict):
         return "", ""
-    return str(inner.get("code") or inner.get("type") or ""), str(inner.get("message") or "")
+    detail = inner.get("detail")  # as servers made with FastAPI have it
+    message = inner.get("message") or (detail if isinstance(detail, str) else "")
+    return str(inner.get("code") or inner.get("type") or ""), str(message)
 
 
 def _kind(status: int, code: str, message: str) -> ErrorKind:

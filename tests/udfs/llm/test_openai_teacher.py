@@ -21,7 +21,7 @@ from openai.types.chat import ChatCompletion
 from tests.fake_server.client import FakeServer
 from tests.udfs.llm.support import KEY, KEY_NAME, settings_for
 from udfs.llm.addressing import address, key_headers
-from udfs.llm.faults import limits, retry_after, scrub
+from udfs.llm.faults import limits, of_status, retry_after, scrub
 from udfs.llm.openai_teacher import OpenAITeacher, read_completion, wire_body
 from udfs.llm.parse import parse_reply
 from udfs.llm.requests import make_request
@@ -224,6 +224,22 @@ def test_scrubbing_knows_keys_that_are_not_ours() -> None:
 )
 def test_retry_after(headers: Mapping[str, str], seconds: float | None) -> None:
     assert retry_after(headers) == seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "sentence"),
+    [
+        (401, {"detail": "Invalid API key"}, ErrorKind.AUTHENTICATION, "HTTP 401: Invalid API key"),
+        (400, {"error": {"message": "No"}, "detail": "x"}, ErrorKind.BAD_REQUEST, "HTTP 400: No"),
+        (422, {"detail": [{"type": "missing"}]}, ErrorKind.BAD_REQUEST, "HTTP 422: no message"),
+    ],
+)
+def test_an_error_is_told_in_the_servers_own_words(
+    status: int, body: dict[str, Any], kind: ErrorKind, sentence: str
+) -> None:
+    """FastAPI's form among them."""
+    reply = of_status(status, body, None)
+    assert (reply.error_kind, reply.error) == (kind, sentence)
 
 
 def body_for(**changes: Any) -> dict[str, Any]:
