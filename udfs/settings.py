@@ -145,7 +145,7 @@ class LlmSettings(Section):
     raised_max_tokens: Count = 0  # a reply cut off at max_tokens is asked for once more with this; 0 rejects it
     context_tokens: Positive = 128_000  # prompt + reply must fit
     seed: Count | None = None
-    json_mode: Literal["schema", "object", "prompt", "auto"] = "schema"  # auto: found out by a few calls
+    json_mode: Literal["schema", "object_schema", "object", "prompt", "auto"] = "schema"  # auto: a few calls tell
     cache_key: bool = True  # calls on a document carry its id as prompt_cache_key, where the server takes it
     concurrency: Positive = 32  # calls in flight per Spark task, at most
     requests_per_minute: Count = 0  # of the whole run; 0: what the server's headers tell

@@ -31,7 +31,7 @@ MENDS = {
 
 
 def check_endpoints(config: Path) -> list[Finding]:
-    """Ask every endpoint that a settings file names: up to three small calls each."""
+    """Ask every endpoint that a settings file names: up to four small calls each."""
     section = (yaml.safe_load(config.read_text(encoding="utf-8")) or {}).get("llm") or {}
     try:
         llm = LlmSettings.model_validate(section)
@@ -84,7 +84,7 @@ def findings(stage: str, llm: LlmSettings, found: Examined) -> list[Finding]:
         mend = MENDS.get(str(reply.error_kind), "see the message; the settings are those of llm").format(llm)
         return [Finding(name, "bad", f"{llm.base_url}, {llm.model}: {reply.error}", mend)]
     told = [Finding(name, "good", f"{llm.base_url} answers as {reply.model or llm.model} in {reply.seconds:.1f} s")]
-    order = ("prompt", "object", "schema")
+    order = ("prompt", "object", "object_schema", "schema")
     if llm.json_mode == "auto" or order.index(llm.json_mode) == order.index(found.json_mode):
         told.append(Finding(name, "good", f"replies are held to a form by json_mode {found.json_mode}"))
     else:

@@ -184,6 +184,7 @@ def _task_and_schema(body: dict[str, Any], prompt: str) -> tuple[str, dict[str, 
     named = body.get("response_format", {}).get("json_schema")
     if named:
         return named["name"], named["schema"]
+    given = body.get("response_format", {}).get("schema")
     labels = {label for label, _ in fences(prompt)}
     tells = {
         "meta": "user message",
@@ -195,4 +196,4 @@ def _task_and_schema(body: dict[str, Any], prompt: str) -> tuple[str, dict[str, 
         "answerability": "request",
     }
     task = next((name for name, label in tells.items() if label in labels), "unknown")
-    return task, {"type": "object", "properties": {"text": {"type": "string"}}}
+    return task, given or {"type": "object", "properties": {"text": {"type": "string"}}}

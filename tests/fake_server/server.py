@@ -91,10 +91,13 @@ class FakeOpenAI:
             if refused is not None:
                 entry["fault"] = "authentication"
                 return refused
-            if body.get("response_format", {}).get("type") == "json_schema" and self.options["schema"] != "strict":
-                if self.options["schema"] == "refused":
+            form, holds_to = body.get("response_format", {}), self.options["schema"]
+            if form.get("type") == "json_schema" and holds_to != "strict":
+                if holds_to != "ignored":
                     return faults.error_response("bad_request", 0, "response_format json_schema is not supported")
                 body["response_format"] = {"type": "json_object"}  # a server that does as if it had not seen it
+            elif holds_to != "in_object":
+                form.pop("schema", None)
             self.tries[digest] += 1
             entry["try"] = self.tries[digest]
             return await self._answer(request, body, entry)
@@ -230,7 +233,7 @@ def main() -> None:
         "slow_share": 0.0,  # of requests that take ten times as long
         "slow": 5.0,  # seconds of the fault "slow"
         "retry_after": 0.05,
-        "schema": "strict",  # or refused, ignored: what it does with a JSON schema
+        "schema": "strict",  # or refused, ignored, in_object (its own form of it): what it does with a JSON schema
         "static": None,  # a text that every request gets at once, unlogged
         "batch_looks": 1,  # how often a batch is looked at before it has ended; -1 never ends it
         "batch_expires": 0.0,  # share of lines that are not run in the first batch they come in

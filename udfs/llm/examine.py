@@ -15,7 +15,7 @@ from udfs.llm.requests import call_parameters
 from udfs.llm.teacher import ErrorKind, Limits, Message, Reply, Request, Teacher
 from udfs.settings import LlmSettings
 
-JsonMode = Literal["schema", "object", "prompt"]
+JsonMode = Literal["schema", "object_schema", "object", "prompt"]
 LONGEST_REPLY = 256
 # A value that no model says by itself: only a server that holds to the schema brings it.
 _MARK = "longloom-7f3c"
@@ -27,6 +27,7 @@ _SCHEMA = {
 }
 _WISHES: dict[JsonMode, str] = {
     "schema": "Say hello in one word.",
+    "object_schema": "Say hello in one word as JSON.",
     "object": "Say hello as a JSON object with the one field greeting.",
     "prompt": "Say hello in one word.",
 }
@@ -48,7 +49,7 @@ class Examined:
 
 
 def examine(settings: LlmSettings) -> Examined:
-    """Ask the endpoint of these settings; at most three calls, each tried once. Runs its own event loop."""
+    """Ask the endpoint of these settings; at most four calls, each tried once. Runs its own event loop."""
 
     async def all_modes() -> Examined:
         teacher = OpenAITeacher(settings)

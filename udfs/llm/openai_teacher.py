@@ -35,6 +35,8 @@ def wire_body(request: Request, cache_key: bool = False) -> dict[str, Any]:
     if mode == "schema":
         named = {"name": request.task, "strict": True, "schema": dict(request.reply_schema)}
         body["response_format"] = {"type": "json_schema", "json_schema": named}
+    elif mode == "object_schema":  # as llama-cpp-python and some hosts have it
+        body["response_format"] = {"type": "json_object", "schema": dict(request.reply_schema)}
     elif mode == "object":
         body["response_format"] = {"type": "json_object"}
     if cache_key and request.document is not None:

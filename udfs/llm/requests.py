@@ -42,6 +42,7 @@ REQUEST_SCHEMA = pa.schema(
 )
 
 Batches = Iterator[pa.RecordBatch]
+HELD_TO_SCHEMA = ("schema", "object_schema")  # modes in which the server is given the schema, in its own form
 
 
 class PromptError(ValueError):
@@ -123,7 +124,7 @@ def render(task_name: str, variables: Mapping[str, Any], json_mode: str = "schem
         raise PromptError(f"task {task_name!r}: variables missing {missing}, unknown {unknown}")
     system = _block(task.prompt_file, "system", variables)
     user = _block(task.prompt_file, "user", variables)
-    if json_mode != "schema":
+    if json_mode not in HELD_TO_SCHEMA:
         note = _schema_note(task)
         system, user = (system, f"{user}\n\n{note}") if task.document_first else (f"{system}\n\n{note}", user)
     messages = (Message(role="system", content=system), Message(role="user", content=user))

@@ -14,12 +14,15 @@ from udfs.llm.examine import examine
 from udfs.settings import LlmSettings
 
 
-@pytest.mark.parametrize(("schema", "mode"), [("strict", "schema"), ("refused", "object"), ("ignored", "object")])
-def test_the_strictest_form_that_works(schema: str, mode: str) -> None:
+@pytest.mark.parametrize(
+    ("schema", "mode", "calls"),
+    [("strict", "schema", 1), ("in_object", "object_schema", 2), ("refused", "object", 3), ("ignored", "object", 3)],
+)
+def test_the_strictest_form_that_works(schema: str, mode: str, calls: int) -> None:
     with FakeServer(lifetime=30, schema=schema, grants={"requests": 500}) as server:
         found = examine(settings_for(server, api_key_env=""))
         assert found.json_mode == mode and found.limits is not None and found.limits.requests == 500
-        assert len(server.requests()) == (1 if mode == "schema" else 2)
+        assert len(server.requests()) == calls
 
 
 def test_a_server_that_only_talks_is_told_by_prompt() -> None:
@@ -79,10 +82,10 @@ def test_modes_that_are_left_open_are_decided_once_per_endpoint_and_then_kept() 
         decided = settle_json_modes(llm, ["instructions", "samples"], lambda stage: None)
         modes = {name: decided.of(name).json_mode for name in ("instructions", "samples", "meta_records")}
         assert modes == {"instructions": "schema", "samples": "object", "meta_records": "prompt"}
-        assert (len(strict.requests()), len(lax.requests())) == (1, 2)
+        assert (len(strict.requests()), len(lax.requests())) == (1, 3)
         kept = settle_json_modes(llm, ["instructions", "samples"], {"instructions": "object", "samples": "prompt"}.get)
         assert (kept.json_mode, kept.of("samples").json_mode) == ("object", "prompt")
-        assert (len(strict.requests()), len(lax.requests())) == (1, 2), "nobody was asked again"
+        assert (len(strict.requests()), len(lax.requests())) == (1, 3), "nobody was asked again"
     with pytest.raises(ServiceRefused, match="cannot be used"):
         settle_json_modes(llm, [], lambda stage: None)
     assert settle_json_modes(LlmSettings(json_mode="auto"), [], lambda stage: None).json_mode == "schema"

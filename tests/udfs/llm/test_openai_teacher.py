@@ -252,6 +252,8 @@ def test_wire_body_in_each_json_mode() -> None:
     assert schema["type"] == "json_schema"
     assert schema["json_schema"]["strict"] is True and schema["json_schema"]["name"] == "type_label"
     assert body_for(json_mode="object")["response_format"] == {"type": "json_object"}
+    others = {"type": "json_object", "schema": schema["json_schema"]["schema"]}
+    assert body_for(json_mode="object_schema")["response_format"] == others
     assert "response_format" not in body_for(json_mode="prompt")
     assert set(body_for(seed=4)) == {
         "model", "temperature", "max_tokens", "seed", "messages", "response_format"
@@ -316,7 +318,7 @@ def test_extra_body_wins() -> None:
     assert (body["max_completion_tokens"], body["temperature"], body["top_k"]) == (99, 1.0, 5)
 
 
-@pytest.mark.parametrize("json_mode", ["schema", "object", "prompt"])
+@pytest.mark.parametrize("json_mode", ["schema", "object_schema", "object", "prompt"])
 def test_each_json_mode_gets_a_readable_reply(settings: LlmSettings, json_mode: str) -> None:
     reply = ask(settings.model_copy(update={"json_mode": json_mode}), "legal texts")
     assert parse_reply(reply.text, "type_label").error is None

@@ -155,6 +155,7 @@ def test_other_tasks_share_their_instructions(task: str, json_mode: str) -> None
 
 def test_schema_is_told_in_words_where_the_server_has_no_schemas() -> None:
     for task in TASKS:
+        assert prompt_of(task, VARIABLES[task], "object_schema") == prompt_of(task, VARIABLES[task])
         assert "JSON schema" not in prompt_of(task, VARIABLES[task])
         for mode in ("object", "prompt"):
             assert json.dumps(json_schema(TASKS[task].reply), ensure_ascii=False) in prompt_of(
