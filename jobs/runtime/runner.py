@@ -89,6 +89,8 @@ class Runner:
                 raise
 
         checkpoint = posixpath.join(self.tables.state, "_checkpoints", stage.name, str(epoch))
+        # A kill while the first offset is written leaves its unfinished file, and Spark would refuse to start for it.
+        self.tables.spark.conf.set("spark.sql.streaming.verifyCheckpointDirectoryEmptyOnStart", "false")
         writer = self.tables.stream(str(stage.driving)).writeStream.queryName(stage.name)
         query: StreamingQuery = (
             writer.trigger(availableNow=True).option("checkpointLocation", checkpoint).foreachBatch(on_batch).start()

@@ -143,6 +143,21 @@ def test_rows_of_a_run_that_died_are_not_mixed_with_others(spark: SparkSession, 
 
 
 @pytest.mark.spark
+def test_a_stream_starts_where_a_kill_left_half_an_offset(spark: SparkSession, tmp_path: Path) -> None:
+    """Offsets are written beside their name and renamed; a SIGKILL between the two leaves the unfinished file."""
+    documents = write_documents(tmp_path / "docs.jsonl", [prose("moss", 10)])
+    talk = write_conversations(tmp_path / "talk.jsonl", [["Summarise this.", "In short: rice."]])
+    given = [f"inputs.documents=['{documents}']", f"inputs.conversations=['{talk}']"]
+    runner = make_runner(spark, str(tmp_path / "root"), given)
+    run_stages(runner, "documents")
+    offsets = tmp_path / "root" / "_checkpoints" / "long_documents" / "0" / "offsets"
+    offsets.mkdir(parents=True)
+    (offsets / ".0.5f0c3d1e-0000-4000-8000-000000000000.tmp").write_bytes(b"v1\n")
+    run_stages(runner, "long_documents")
+    assert len(content(runner.tables, "long_documents")) == 1
+
+
+@pytest.mark.spark
 @pytest.mark.faults
 def test_rejected_calls_are_made_again_when_asked_for(spark: SparkSession, root: str, tmp_path: Path) -> None:
     turns = [[f"Summarise this. {prose(topic, 12)}", f"In short: {prose(topic, 2)}"] for topic in ("rice", "tides")]
