@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from jobs.runtime.ledger import CALL_COLUMNS
 from jobs.runtime.stage import Stage
 from udfs.alike import unlike_columns
 
 COUNTED = frozenset({"nodes", "edges"})  # a row per batch and key; the sum is the count
-CALLS = frozenset({"call_id", "answerable_call", "other_call"})
-MARKS = CALLS | {"run_id", "batch", "type_version", "nodes_version", "edges_version"}
+MARKS = frozenset(CALL_COLUMNS) | {"run_id", "batch", "type_version", "nodes_version", "edges_version"}
 MARKS_OF = {
     "document_types": frozenset({"version"}),
     "source_files": frozenset({"mtime_ns"}),  # a file that was only touched is the same file

@@ -14,13 +14,13 @@ from pyspark.sql import functions as F
 
 import sql
 from graphs.values import field_values
+from jobs.runtime.ledger import CALL_COLUMNS
 from jobs.runtime.subjects import OF_RECORD
 from jobs.runtime.tables import Tables
 
 DUPLICATES = ("long_conversations", "long_documents", "instructions")
 DUPLICATE = r"^(?:exact|near)_duplicate:([0-9a-f]+)$"
 # Tables whose rows name the call that made them.
-CALLS = ("call_id", "answerable_call", "other_call")  # columns that name rows of llm_calls
 CALLING = ("meta_records", "task_rewrites", "document_labels", "instructions", "samples")
 
 
@@ -153,8 +153,8 @@ def unused_calls(tables: Tables, stages: frozenset[str]) -> DataFrame:
     used = [
         rows.select(F.col(column).alias("id"))
         for rows in (tables.read(name) for name in CALLING if tables.exists(name))
-        for column in CALLS
-        if column in rows.columns  # older roots know fewer of them
+        for column in CALL_COLUMNS
+        if column in rows.columns
     ]
     calls = tables.read("llm_calls").withColumn("root", F.coalesce("parent_key", "key"))
     rests = reduce(DataFrame.unionByName, used).distinct()

@@ -64,6 +64,8 @@ class Serving:
 
 
 OPEN = Serving()
+# Columns of other tables that name a row of llm_calls; older roots know fewer of them.
+CALL_COLUMNS = ("call_id", "answerable_call", "other_call")
 Follow = tuple[Following, ...]
 
 
