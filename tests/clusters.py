@@ -80,7 +80,11 @@ def standalone(folder: Path, workers: int = 2) -> Iterator[str]:
     commands = [master] + [[*worker, "--work-dir", str(folder / f"work-{n}"), address] for n in range(workers)]
     home, java = checkout.spark_home(), find_java(os.environ)
     assert home is not None and java is not None
-    environment = _bare() | {"SPARK_HOME": str(home), "JAVA_HOME": str(java.home), "SPARK_DAEMON_MEMORY": "256m"}
+    environment = bare_environment() | {
+        "SPARK_HOME": str(home),
+        "JAVA_HOME": str(java.home),
+        "SPARK_DAEMON_MEMORY": "256m",
+    }
     environment["SPARK_LOCAL_IP"] = "127.0.0.1"
     started: list[subprocess.Popen[bytes]] = []
     try:
@@ -112,7 +116,7 @@ def submit(
     command += [str(shipment.job), "--root", str(root), "--summary", str(summary), *more]
     for override in given:
         command += ["--set", override]
-    environment = {**_bare(), "SPARK_WORKER_DIR": str(root.parent / "work")}
+    environment = {**bare_environment(), "SPARK_WORKER_DIR": str(root.parent / "work")}
     done = subprocess.run(
         command, cwd=root.parent, env=environment, capture_output=True, text=True, timeout=900, check=False
     )
@@ -122,7 +126,7 @@ def submit(
     return found
 
 
-def _bare() -> dict[str, str]:
+def bare_environment() -> dict[str, str]:
     """This process's environment without what leads to the checkout or to another Spark."""
     left_out = ("PYTHONPATH", "VIRTUAL_ENV", "PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON", "SPARK_HOME", "SPARK_CONF_DIR")
     return {name: value for name, value in os.environ.items() if name not in left_out}

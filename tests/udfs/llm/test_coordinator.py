@@ -20,6 +20,7 @@ import pytest
 
 from tests.fake_server.client import FakeServer
 from tests.udfs.llm.support import GOOD, Scripted, in_batches, outcomes, request_rows, settings_for, spooled
+from tests.udfs.llm.windows import most_in_any_window
 from udfs.llm.admission import NotAdmitted
 from udfs.llm.budget import Budget
 from udfs.llm.coordinator import Coordinator
@@ -80,13 +81,6 @@ def start_task(settings: LlmSettings, address: Address, spool: Path, rows: int) 
         "spool": str(spool),
     }
     return subprocess.Popen([sys.executable, "-c", TASK, json.dumps(given)], cwd=REPOSITORY, text=True)
-
-
-def most_in_any_window(log: list[dict[str, Any]], seconds: float) -> tuple[int, int]:
-    """The most requests, and the most tokens, that the server got within any window."""
-    starts = [(entry["start"], entry["usage"]["total_tokens"]) for entry in log]
-    windows = [[tokens for at, tokens in starts if begin <= at < begin + seconds] for begin, _ in starts]
-    return max(map(len, windows)), max(map(sum, windows))
 
 
 @pytest.mark.parametrize(
