@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from tests.udfs.models.influence.planted import Planted
+from udfs.models.devices import mixed_precision
 from udfs.models.influence.recipe import Recipe
 from udfs.models.influence.training.__main__ import losses
 from udfs.models.influence.training.tasks import ANSWER
@@ -67,7 +68,7 @@ def retrieval(model: Any, lessons: Sequence[Lesson]) -> tuple[float, float]:
     """Share of lessons whose whole value is the likeliest continuation, token by token; nats a token of the values."""
     right, nats = [], []
     for each in lessons:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with mixed_precision():
             ids = torch.from_numpy(each.ids[None])
             logits = model(input_ids=ids, use_cache=False, logits_to_keep=each.response + 1).logits[0, :-1]
         first = len(each.ids) - each.response

@@ -65,6 +65,11 @@ def pick_dtype(settings: EmbedderSettings, device: torch.device) -> torch.dtype:
     return torch.float32
 
 
+def mixed_precision() -> torch.autocast:
+    """bfloat16 for the products of a forward where the CPU multiplies it natively: elsewhere it is 12 times slower."""
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=_cpu_has_bf16())
+
+
 def fit_threads() -> None:
     """Keep torch and the tokenizers inside the cores of this Spark task; outside one leave them alone."""
     context = TaskContext.get()

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from udfs.models.devices import mixed_precision
 from udfs.models.influence.recipe import text_encoder
 from udfs.models.influence.training.corpus import TRAINING, texts, words
 from udfs.models.influence.training.start import induction
@@ -109,11 +110,11 @@ def train(model: Any, phase: Phase, tasks: Tasks, seed: int, divisor: int, label
 
 def losses(model: Any, ids: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, float]:
     """Weighted loss, and the plain mean over ids that can be known. Only rows that count go through the head."""
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with mixed_precision():
         hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
     counts = weights[:, 1:] > 0
     picked = weights[:, 1:][counts]
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with mixed_precision():
         logits = model.lm_head(hidden[counts])
     each = torch.nn.functional.cross_entropy(logits.float(), ids[:, 1:][counts], reduction="none")
     known = picked >= 1.0
