@@ -20,7 +20,7 @@ shown AS (
 )
 SELECT s.id, h.status, h.reason, s.setting, s.document_type, s.language, s.instruction, s.response, s.context,
        s.documents, s.evidence, s.grounded_share, s.lengths, s.generator, s.walk_id, s.call_id,
-       s.answerable_with, s.answerable_without, s.answerable_why,
+       s.answerable_with, s.answerable_without, s.answerable_why, s.draw,
        t.position, t.rank, t.score, t.hmp, t.cas, t.selected_because,
        w.nodes AS walk, w.overlap, w.novel, i.instruction AS draft,
        p.id AS seed_path, p.nodes AS seed_nodes, p.instruction AS seed_instruction,

@@ -71,6 +71,7 @@ def test_rows_carry_their_documents_in_pieces(data: Data) -> None:
     assert rows["s1"]["walk"] == [["tasks", "sum"], ["tone", "calm"]]
     verdicts = [(rows[key].get("answerable_with"), rows[key].get("answerable_without")) for key in ("s1", "s2", "s4")]
     assert verdicts == [(True, False), (True, True), (False, True)]
+    assert [rows[key].get("draw") for key in ("s1", "s2", "s5")] == [1, 2, None]
 
 
 @pytest.mark.spark

@@ -94,6 +94,7 @@ EXPECTED: dict[str, list[tuple[Any, ...]]] = {
         ("single", "report", 2, 2, 0.75, 0.5, 1.5, 2 / 3, 0, 0, 0, 0),
     ],
     "answerability": [("multi", "report", 1, 1, 0.0, 0.0, 0.0), ("single", "report", 2, 2, 1.0, 0.5, 0.5)],
+    "second_draws": [("single", "novel", 2, 1, 0, 1, 0.0), ("single", "report", 2, 1, 1, 0, 1.0)],
     "languages": [
         ("conversations", "de", 1, 0.5), ("conversations", "en", 1, 0.5), ("documents", "en", 2, 1.0),
         ("training set", "en", 3, 1.0),

@@ -89,7 +89,8 @@ L.inside = function (row) {
     L.h("h4", null, "Reply"), L.h("div", { class: "document", tabindex: "0" }, row.assistant_text || ""));
   const generator = row.generator || {};
   const told = { id: row.id, status: row.reason ? `${row.status}, ${row.reason}` : row.status, "why selected": row.selected_because, position: row.position,
-    rank: row.rank, score: row.score, HMP: row.hmp, CAS: row.cas, answerable: L.answerable(row), language: row.language,
+    rank: row.rank, score: row.score, HMP: row.hmp, CAS: row.cas, answerable: L.answerable(row),
+    draw: row.draw === 2 ? "the second: the first answer failed its gates" : null, language: row.language,
     teacher: generator.teacher && `${generator.teacher}, ${generator.model}`, prompt: generator.prompt_sha, call: row.call_id, walk: row.walk_id };
   return [
     ...text("Request", row.instruction), ...text("Answer", row.response),

@@ -25,7 +25,7 @@ from udfs.llm.requests import prompt_sha, render
 
 NOT_SHOWN = frozenset({"drift", "instruction_forms"})  # the one compares two states, the other has a line a row
 SCORES = {"score": "double", "hmp": "double", "cas": "double", "rank": "bigint", "selected_because": "string"}
-VERDICT = {"answerable_with": "boolean", "answerable_without": "boolean", "answerable_why": "string"}
+OPTIONAL = {"answerable_with": "boolean", "answerable_without": "boolean", "answerable_why": "string", "draw": "int"}
 SELECTED, OTHERS, EDGES = 200, 50, 20  # rows of the browser: by hash of each status, and best and worst by score
 CONVERSATION = 4_000  # characters of a source conversation's turn
 GRAPH_NODES = 46  # values that can still be told apart in a picture
@@ -79,7 +79,7 @@ def _rows(tables: Tables) -> list[dict[str, Any]]:
     names = ("samples", "walks", "instructions", "seed_paths", "conversations")
     limits = {"selected": SELECTED, "others": OTHERS, "edges": EDGES, "conversation": CONVERSATION}
     frames = {name: tables.read(name) for name in names}
-    frames["samples"] = _with(VERDICT, frames["samples"])
+    frames["samples"] = _with(OPTIONAL, frames["samples"])
     placed = _with(SCORES, tables.read("training_set"))
     found = sql.run("report_rows", limits, training_set=placed, **frames)
     return [_row(row.asDict(recursive=True)) for row in found.toLocalIterator()]

@@ -207,7 +207,7 @@ L.sections.evidence = {
       L.h("div", { class: "grid" }, L.card("Where the evidence lies", "By hundredths of the document from its beginning; even bars mean that all of it is used.", positions),
         L.card("How far it is apart", "From the first to the last evidence of a row, in hundredths of its context; “one” is a single span.", distances)),
       L.card("Answers by type", "What was accepted, and what the gates turned away.", told),
-      L.figures("grounding", "answerability", "evidence_positions", "evidence_distance", "document_balance", "document_reuse"),
+      L.figures("grounding", "answerability", "second_draws", "evidence_positions", "evidence_distance", "document_balance", "document_reuse"),
     ];
   },
 };
