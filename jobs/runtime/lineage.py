@@ -17,6 +17,7 @@ from jobs.runtime.errors import LongloomError
 from jobs.runtime.history import Execution
 from jobs.runtime.prompt_registry import register_prompts
 from jobs.runtime.settings import Settings
+from jobs.runtime.storage_faults import storage_fault
 from jobs.runtime.summary import Summary
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -35,6 +36,7 @@ class Lineage:
         self._name = name
         self._settings = settings
         self._config = config
+        self._state, self._own_store = state, not settings.lineage.tracking_uri
         self.tracking_uri = settings.lineage.tracking_uri or _local_store(state)
         self.artifacts = settings.lineage.artifact_location or (
             None if settings.lineage.tracking_uri else Path(state, "_mlflow", "artifacts").absolute().as_uri()
@@ -50,9 +52,11 @@ class Lineage:
 
     @property
     def run_id(self) -> str:
-        """Id of the MLflow run. Raises LongloomError where MLflow cannot be reached."""
+        """Id of the MLflow run. Raises StorageFault where the root has no room for it, else LongloomError."""
         self._thread.join()
         if self._failure is not None:
+            if self._own_store and (full := storage_fault(self._failure, self._state)):
+                raise full from self._failure
             raise LongloomError(
                 f"MLflow at {self.tracking_uri} cannot be used: {self._failure}. "
                 "Check lineage.tracking_uri and lineage.artifact_location; nothing was written."
