@@ -34,11 +34,12 @@ def main(arguments: Sequence[str]) -> int:
     """Print the chain of a row; exit 2 when there is no such id."""
     parser = argparse.ArgumentParser(prog="explain.py", description=__doc__.splitlines()[0])
     parser.add_argument("id", help="a row's id (its first 8 characters are enough), or an MLflow run id")
-    parser.add_argument("--root", required=True)
+    parser.add_argument("--root", help="where the tables are")
+    parser.add_argument("--config", help="YAML settings, for tables in a catalog")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     given = parser.parse_args(arguments)
     try:
-        settings = load_settings(None, [], given.root)
+        settings = load_settings(given.config, [], given.root)
         spark = build_session("longloom explain")
         try:
             tables = Tables(spark, settings.storage)

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
         if faults:
             raise SettingsFault(faults)
         share = given.test_share if given.test_share is not None else (CARD_TEST_SHARE if given.card else 0.0)
-        settings = load_settings(None, [], given.root)
+        settings = load_settings(given.config, [], given.root)
         spark = build_session("longloom export")
         try:
             tables = Tables(spark, settings.storage)
@@ -51,7 +51,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="export.py", description=__doc__.splitlines()[0])
-    parser.add_argument("--root", required=True)
+    parser.add_argument("--root", help="where the tables are")
+    parser.add_argument("--config", help="YAML settings, for tables in a catalog")
     parser.add_argument("--out", required=True, help="a new folder")
     parser.add_argument("--format", default=",".join(FORMATS), help=f"any of {', '.join(FORMATS)}")
     parser.add_argument(

@@ -89,13 +89,16 @@ class Analyst:
             if int(state) > newest:
                 raise SettingsFault([f"{side}={state}: {table} has versions 0 to {newest}"])
             return self._tables.read(table, version=int(state))
-        return self._tables.read(table).where(F.col("run_id").startswith(state))
+        found = self._tables.read(table).where(F.col("run_id").startswith(state))
+        if found.isEmpty():
+            raise SettingsFault([f"{side}={state}: no row of {table} was written by a run whose id begins so"])
+        return found
 
     def _run(self, text: str, asked: str) -> DataFrame:
         try:
             return self._tables.spark.sql(text)
         except (ParseException, AnalysisException) as error:
-            raise SettingsFault([f"{asked}: {_told(error)}"]) from None
+            raise SettingsFault([f"{asked}: {why_not(error)}"]) from None
 
 
 def find(name: str) -> Question:
@@ -118,7 +121,8 @@ def parameters(given: Sequence[str]) -> dict[str, Any]:
     wrong = [f"--set {key}: write it as key=value" for key, equals, _ in pairs if not equals]
     if wrong:
         raise SettingsFault(wrong)
-    return {key.strip(): value(text) for key, _, text in pairs}
+    # The id of a run stays text: as a number 12e45678 would be another.
+    return {key: text if key in SIDES else value(text) for key, text in ((k.strip(), t) for k, _, t in pairs)}
 
 
 def open_root(tables: Tables) -> Analyst:
@@ -160,7 +164,7 @@ def _cell(value: Any) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
-def _told(error: Exception) -> str:
+def why_not(error: Exception) -> str:
     """What Spark says, without its plan: the sentence up to the position or the first empty line."""
     text = str(error).partition("\n\n")[0]
     text = re.split(r"; line \d+ pos \d+|;\n|\n== SQL|SQLSTATE:", text)[0]

@@ -19,6 +19,7 @@ from jobs.runtime.prompt_registry import register_prompts
 from jobs.runtime.settings import Settings
 from jobs.runtime.storage_faults import storage_fault
 from jobs.runtime.summary import Summary
+from jobs.runtime.tracking_store import local_store, make_whole
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it tells each step of making its database
@@ -36,8 +37,9 @@ class Lineage:
         self._name = name
         self._settings = settings
         self._config = config
-        self._state, self._own_store = state, not settings.lineage.tracking_uri
-        self.tracking_uri = settings.lineage.tracking_uri or _local_store(state)
+        self._state = state
+        self._own_store = None if settings.lineage.tracking_uri else local_store(state)
+        self.tracking_uri = settings.lineage.tracking_uri or f"sqlite:///{self._own_store}"
         self.artifacts = settings.lineage.artifact_location or (
             None if settings.lineage.tracking_uri else Path(state, "_mlflow", "artifacts").absolute().as_uri()
         )
@@ -55,7 +57,7 @@ class Lineage:
         """Id of the MLflow run. Raises StorageFault where the root has no room for it, else LongloomError."""
         self._thread.join()
         if self._failure is not None:
-            if self._own_store and (full := storage_fault(self._failure, self._state)):
+            if self._own_store is not None and (full := storage_fault(self._failure, self._state)):
                 raise full from self._failure
             raise LongloomError(
                 f"MLflow at {self.tracking_uri} cannot be used: {self._failure}. "
@@ -67,6 +69,8 @@ class Lineage:
         try:
             import mlflow
 
+            if self._own_store is not None:
+                make_whole(self._own_store)
             self._client = mlflow.MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
             name = self._settings.lineage.experiment
             found = self._client.get_experiment_by_name(name)
@@ -191,15 +195,6 @@ def log_artifact(settings: Settings, state: str, content: bytes, kind: str, name
     run_id = lineage.run_id  # waits for the start
     lineage.log_file(content, name)
     return run_id
-
-
-def _local_store(state: str) -> str:
-    """A SQLite database beside the tables; only a local root can hold one."""
-    if "://" in state:
-        return "sqlite:///mlflow.db"
-    folder = Path(state, "_mlflow").absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{folder}/mlflow.db"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

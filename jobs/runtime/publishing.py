@@ -14,6 +14,8 @@ from jobs.runtime.errors import LongloomError, SettingsFault
 def push(folder: str, repository: str, token_env: str) -> str:
     """Create `owner/name` as a private dataset where it is missing, upload the folder, and return the address.
 
+    A public one is refused: what was uploaded to it could not be taken back.
+
     Raises SettingsFault before anything is sent, and LongloomError where the Hub refuses.
     """
     from huggingface_hub import HfApi
@@ -27,6 +29,9 @@ def push(folder: str, repository: str, token_env: str) -> str:
     hub = HfApi(token=token)
     try:
         address = hub.create_repo(repository, repo_type="dataset", private=True, exist_ok=True)
+        if not hub.repo_info(repository, repo_type="dataset").private:
+            why = "it is there already and public, so that everybody could read these rows at once"
+            raise SettingsFault([f"--push {repository}: {why}; make it private, or name another. Nothing was sent"])
         hub.upload_folder(folder_path=folder, repo_id=repository, repo_type="dataset")
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise LongloomError(f"--push {repository}: {' '.join(str(error).split())}") from None

@@ -142,9 +142,14 @@ def lines(found: Status) -> Iterator[str]:
 def _next(found: Status) -> str:
     if found.at_work:
         return "next: the run goes on; ask again"
-    waiting = sum(one.waits for one in found.stages)
+    last = found.stages[-1]
+    return what_next(sum(one.waits for one in found.stages), last.stage, last.version)
+
+
+def what_next(waiting: int, last: str, version: int) -> str:
+    """What to do with a root that nobody works on; `version` is that of the table of the `last` stage."""
     if waiting:
         return f"next: {waiting:,} rows wait; run the same job again"
-    if found.stages[-1].version == MISSING:
-        return f"next: there is no {found.stages[-1].stage} yet; run the same job again"
+    if version == MISSING:
+        return f"next: there is no {last} yet; run the same job again"
     return "next: jobs/report.py shows what came out, jobs/ask.py answers questions, jobs/export.py writes rows"

@@ -38,6 +38,7 @@ from jobs.runtime.session import warm_workers
 from jobs.runtime.settings import Settings
 from jobs.runtime.sources import KINDS, find_inputs, inputs_of, register
 from jobs.runtime.stage import Stage
+from jobs.runtime.standing import what_next
 from jobs.runtime.stopping import Stop
 from jobs.runtime.storage_faults import storage_fault
 from jobs.runtime.summary import Summary
@@ -162,6 +163,8 @@ class Synthesis:
                     self._close_what_can_be(runner, lineage)
         for line in (*summary.lines(), *comparison_lines(summary.plan)):
             say(line)
+        if status in (0, 4):
+            say(what_next(summary.deferred, self._stages[-1].name, tables.version(self._stages[-1].name)))
         return status
 
     def _close(self, runner: Runner, lineage: Lineage, outcome: str) -> None:

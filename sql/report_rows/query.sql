@@ -10,7 +10,7 @@ WITH placed AS (
 ranked AS (
   SELECT *, row_number() OVER (PARTITION BY status ORDER BY sha2(id, 256)) AS drawn,
          row_number() OVER (PARTITION BY status ORDER BY score DESC, id) AS best,
-         row_number() OVER (PARTITION BY status ORDER BY score, id) AS worst
+         row_number() OVER (PARTITION BY status ORDER BY score NULLS LAST, id) AS worst
   FROM placed
 ),
 shown AS (

@@ -11,17 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
 import sql
 from jobs.explain import explain
+from jobs.runtime.analysis import open_root
 from jobs.runtime.errors import RecipeChanged, SettingsFault
 from jobs.runtime.exporting import write
+from jobs.runtime.report.figures import NOT_SHOWN, gather
+from jobs.runtime.report.page import page
 from jobs.runtime.settings import load_settings
 from jobs.runtime.synthesis import Choices, Synthesis
 from jobs.runtime.tables import Tables
 from jobs.stages import STAGES
+from sql.questions import questions
 from tests.equality import content
 from tests.fake_server.client import FakeServer
 from tests.small_corpus import fitting, small_corpus, synthesize
@@ -85,6 +89,34 @@ def test_targets_are_met_and_every_row_is_accounted_for(
     tables = tables_of(spark, root)
     empty = [name for name in sql.tables() if name not in KEPT_APART and tables.read(name).isEmpty()]
     assert not empty, f"tables without a row: {empty}"
+
+
+def as_json(rows: list[Row]) -> Any:
+    """Rows as the report writes them."""
+    return json.loads(json.dumps(rows, default=str), parse_float=lambda text: float(f"{float(text):.6g}"))
+
+
+def test_every_question_has_an_answer_and_the_report_holds_it(
+    spark: SparkSession, finished: tuple[Path, dict[str, Any]]
+) -> None:
+    tables = tables_of(spark.newSession(), finished[0])
+    found = gather(tables, open_root(tables))
+    shown = set(questions()) - NOT_SHOWN
+    assert not found["missing"] and set(found["figures"]) == shown
+    other = tables_of(spark.newSession(), finished[0])
+    analyst = open_root(other)
+    empty = {name for name in (*shown, "instruction_forms") if analyst.ask(name).isEmpty()}
+    assert empty == {"answerability", "second_draws"}, "both stand for settings that are off"
+    for name in ("overview", "funnel", "type_mix", "influence_correlations", "run_costs"):
+        assert as_json(analyst.ask(name).collect()) == found["figures"][name]["rows"], name
+    states = {"before": 0, "after": other.version("samples")}
+    drift = {(row["setting"], row["key"]): row for row in analyst.ask("drift", states).collect()}
+    assert drift["single", "accepted"]["after"] == finished[1]["targets"]["single"]["accepted"]
+    assert drift["single", "answered"]["before"] <= drift["single", "answered"]["after"]
+    placed = [row for row in found["rows"] if row["status"] == "selected"]
+    assert placed and all(row["walk"] and row["seed_instruction"] and row["user_text"] for row in placed)
+    assert len(found["points"]) == sum(row.get("score") is not None for row in found["rows"]) > 0
+    assert found["graph"] and len(page(found).encode()) < 5e6
 
 
 def test_evidence_lies_in_the_documents(spark: SparkSession, finished: tuple[Path, dict[str, Any]]) -> None:

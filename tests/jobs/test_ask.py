@@ -38,6 +38,7 @@ def own(spark: SparkSession) -> SparkSession:
             "drift compares two states of samples: give --set before=… --set after=…, each a version (0 to 2)",
         ),
         ("drift", {"before": 1, "after": 7}, "after=7: samples has versions 0 to 2"),
+        ("drift", {"before": 1, "after": "9f"}, "after=9f: no row of samples was written by a run whose id begins so"),
     ],
 )
 def test_what_cannot_be_asked_is_told(own: SparkSession, name: str, values: dict[str, Any], sentence: str) -> None:
@@ -74,6 +75,8 @@ def test_a_folder_without_tables_is_told(own: SparkSession, root: str) -> None:
 
 def test_parameters() -> None:
     assert parameters(["top=3", "share=0.5", "before=run-1"]) == {"top": 3, "share": 0.5, "before": "run-1"}
+    runs = {"before": "12e45678", "after": "00123456"}
+    assert parameters([f"{side}={run}" for side, run in runs.items()]) == runs, "no numbers, though they look so"
     with pytest.raises(SettingsFault, match="--set top: write it as key=value"):
         parameters(["top"])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -96,6 +97,9 @@ def test_push_makes_a_private_dataset_of_the_folder(exported_nowhere: Path, monk
             sent.append((name, given))
             return f"https://hub/{name}"
 
+        def repo_info(self, name: str, repo_type: str) -> SimpleNamespace:
+            return SimpleNamespace(private=name != "me/public")
+
         def upload_folder(self, **given: Any) -> None:
             if given["repo_id"] == "me/refused":
                 raise OSError("no route")
@@ -108,6 +112,10 @@ def test_push_makes_a_private_dataset_of_the_folder(exported_nowhere: Path, monk
     assert sent[1][1]["folder_path"] == str(exported_nowhere)
     with pytest.raises(LongloomError, match="--push me/refused: no route"):
         publishing.push(str(exported_nowhere), "me/refused", "HUB_TOKEN")
+    before = len(sent)
+    with pytest.raises(SettingsFault, match="--push me/public: it is there already and public"):
+        publishing.push(str(exported_nowhere), "me/public", "HUB_TOKEN")
+    assert [what for what, _ in sent[before:]] == ["me/public"], "nothing was uploaded"
 
 
 @pytest.fixture

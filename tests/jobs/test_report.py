@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from jobs.runtime.analysis import Analyst
 from jobs.runtime.errors import SettingsFault
@@ -104,8 +104,38 @@ def test_an_unfinished_root_is_told_about(spark: SparkSession) -> None:
     assert "No training row yet" in page(found)
 
 
-def test_large_roots_are_sampled_by_hash_and_by_score() -> None:
+def test_large_roots_are_sampled_by_hash_and_by_score(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worst row is shown though rows that were never measured would come before it."""
     assert figures.SELECTED + 2 * figures.OTHERS + 6 * figures.EDGES <= 500
+    for limit, most in (("SELECTED", 0), ("OTHERS", 0), ("EDGES", 1)):
+        monkeypatch.setattr(figures, limit, most)
+    scores = {"s1": (0.9, 3.0, 0.1), "s2": (0.2, 1.0, 0.2)}
+    placed = [
+        {**row, **dict(zip(("score", "hmp", "cas"), scores.get(row["sample"], (None,) * 3), strict=True))}
+        for row in ROWS["training_set"]
+    ]
+    tables = SmallTables(spark.newSession(), {**ROWS, "training_set": placed})
+    found = gather(tables, Analyst(tables))
+    assert {row["id"]: row["score"] for row in found["rows"]} == {"s1": 0.9, "s2": 0.2}
+    assert sorted((one["score"], one["hmp"], one["selected"]) for one in found["points"]) == [
+        (0.2, 1.0, True), (0.9, 3.0, True),
+    ]  # fmt: skip
+
+
+@pytest.mark.spark
+def test_tables_that_lack_a_column_are_told_about(spark: SparkSession) -> None:
+    """A root of an older layout that nobody brought up: what can be shown is shown, the rest says what it lacks."""
+
+    class Older(SmallTables):
+        def read(self, name: str, session: SparkSession | None = None, version: int | None = None) -> DataFrame:
+            return super().read(name, session, version).drop("novel", "nearest_seed_path")
+
+    tables = Older(spark.newSession())
+    found = gather(tables, Analyst(tables))
+    lacks = "the root's tables have no column 'novel'; if it is not misspelt, a run of this longloom adds it"
+    assert found["rows"] == [] and lacks in found["missing"]["walk_novelty"]
+    assert "have no column" in found["missing"]["rows"]
+    assert found["figures"]["funnel"]["rows"] and "The figures: grounding" not in page(found)
 
 
 def test_what_was_vendored_is_what_was_published() -> None:

@@ -14,7 +14,7 @@ L.sections.browser = {
   title: "Rows", menu: "Rows",
   build() {
     const rows = L.data.rows;
-    if (!rows.length) return [L.h("p", { class: "note" }, "No sample was written yet.")];
+    if (!rows.length) return [L.h("p", { class: "note" }, L.data.missing.rows || "No sample was written yet.")];
     const scored = rows.some((row) => row.score !== undefined && row.score !== null);
     const texts = new Map(rows.map((row) => [row, [row.id, row.instruction, row.response, row.document_type, row.reason,
       ...(row.walk || []).map((step) => step[1]), ...(row.documents || []).flatMap((one) => [one.source, ...one.pieces.map((piece) => piece[1])])]

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
+from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 import sql
-from jobs.runtime.analysis import Analyst
+from jobs.runtime.analysis import Analyst, why_not
 from jobs.runtime.errors import SettingsFault
 from jobs.runtime.report.excerpts import excerpts
 from jobs.runtime.report.telling import told
@@ -32,12 +34,13 @@ GRAPH_NODES = 46  # values that can still be told apart in a picture
 POINTS = 3_000  # scored rows of the scatter
 AT_ONCE = 4  # questions
 SETTINGS = ("single", "multi")
+T = TypeVar("T")
 
 
 def gather(tables: Tables, analyst: Analyst) -> dict[str, Any]:
     """The data of the report. `analyst` asks the same tables."""
     figures, missing = answers(analyst, [name for name in questions() if name not in NOT_SHOWN])
-    rows = _rows(tables)
+    rows = _unless_old(missing, "rows", partial(_rows, tables)) or []
     return {
         "root": tables.storage.schema_name or tables.state,
         "version": tables.version("training_set"),
@@ -46,11 +49,20 @@ def gather(tables: Tables, analyst: Analyst) -> dict[str, Any]:
         "unwritten": list(dict.fromkeys(analyst.unwritten)),
         "summary": told(figures, len(rows)),
         "rows": rows,
-        "points": _points(tables),
+        "points": _unless_old(missing, "points", partial(_points, tables)) or [],
         "prompts": {setting: _prompt(setting) for setting in SETTINGS},
         "prompt_sha": prompt_sha("answer"),
-        "graph": _graph(tables, rows),
+        "graph": _unless_old(missing, "graph", partial(_graph, tables, rows)),
     }
+
+
+def _unless_old(missing: dict[str, str], part: str, make: Callable[[], T]) -> T | None:
+    """A part of the report; where a table lacks a column for it, being older, `missing` says why there is none."""
+    try:
+        return make()
+    except AnalysisException as error:
+        missing[part] = why_not(error)
+        return None
 
 
 def answers(analyst: Analyst, names: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -44,13 +44,13 @@ L.lane = function (steps, end) {
     for (const record of records.filter((one) => one.stage === step)) {
       const last = at === present.length - 1;
       if (record.outcome === "kept" && !last) {
-        links.push({ source: step, target: present[at + 1], value: Math.min(record.n_rows, total(present[at + 1])) });
+        links.push({ source: step, target: present[at + 1], value: Math.min(record.n_rows, total(present[at + 1])), rows: record.n_rows });
       } else {
         const kept = record.outcome === "kept";
         const name = kept ? `${step}: kept` : `${step}: ${record.reason}`;
         const what = kept ? end : record.outcome === "waits" ? `waits: ${record.reason}` : L.words(record.reason);
         nodes.push({ name, told: `${what} ${L.number(record.n_rows)}`, kind: record.outcome, depth: at + 1 });
-        links.push({ source: step, target: name, value: record.n_rows });
+        links.push({ source: step, target: name, value: record.n_rows, rows: record.n_rows });
       }
     }
   });
@@ -74,7 +74,7 @@ L.sections.funnel = {
       if (!lane.links.length) return null;
       const lost = lane.nodes.filter((node) => node.kind === "rejected").length;
       const chart = L.chart(`Funnel: ${title}`, Math.max(170, 92 + 36 * lost), (theme) => ({
-        tooltip: { formatter: (item) => (item.dataType === "edge" ? `${L.number(item.value)} rows` : item.data.told) },
+        tooltip: { formatter: (item) => (item.dataType === "edge" ? `${L.number(item.data.rows)} rows` : item.data.told) },
         series: [{
           type: "sankey", left: 4, right: theme.narrow ? 120 : 150, top: 22, bottom: 22, nodeWidth: 12, nodeGap: 15, draggable: false,
           layoutIterations: 32, nodeAlign: "left", emphasis: { focus: "adjacency" },
@@ -86,7 +86,7 @@ L.sections.funnel = {
       }));
       return L.card(title, L.lost(steps), L.wide(chart));
     });
-    return [L.h("p", null, "Blue is what reached a table and how much of it was kept, orange what left there and why. Each band has a scale of its own."),
+    return [L.h("p", null, "Blue is what reached a table and how much of it was kept, orange what left there and why. Each band has a scale of its own; between two steps it is drawn as wide as what the next one took."),
       cards, L.figures("funnel")];
   },
 };
