@@ -194,7 +194,9 @@ def check_teacher(config: Path, environment: Mapping[str, str]) -> list[Finding]
     parts = urlsplit(address)
     if address and (parts.scheme not in {"http", "https"} or not parts.hostname):
         findings.append(Finding("teacher", "bad", f"llm.base_url is no http(s) address: {address!r}", f"edit {config}"))
-    if environment.get(variable):
+    if not variable:
+        findings.append(Finding("teacher", "good", f"{teacher}; no key is sent (llm.api_key_env is empty)"))
+    elif environment.get(variable):
         findings.append(Finding("teacher", "good", f"{teacher}; {variable} is set"))
     else:
         findings.append(Finding("teacher", "bad", f"{teacher} needs a key in {variable}", f"export {variable}=…"))

@@ -164,6 +164,8 @@ class FakeOpenAI:
         if fault is not None:
             is_correction = any(message["role"] == "assistant" for message in body["messages"])
             completion = faults.spoil(fault, completion, is_correction, body.get("max_tokens", 0))
+        if options["unmetered"]:
+            completion = {name: value for name, value in completion.items() if name != "usage"}
         headers = {f"x-ratelimit-limit-{kind}": str(limit) for kind, limit in options["grants"].items()}
         response = web.json_response(completion, headers={"x-request-id": entry["hash"][:16], **headers})
         await response.prepare(request)
@@ -242,6 +244,7 @@ def main() -> None:
         "batches": True,  # whether there are such endpoints at all
         "log_file": None,  # where every request is noted as well once it has ended, for tests that kill the server
         "grants": {},  # requests and tokens a minute, told in headers
+        "unmetered": False,  # whether completions come without usage
     }
     asyncio.run(serve({**options, **given.options}, given.lifetime))
 

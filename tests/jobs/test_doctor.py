@@ -117,6 +117,7 @@ def test_a_disk_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
         ("seed: 1", {}, ["good"]),
         ("llm: {teacher: openai, api_key_env: MY_KEY}", {"MY_KEY": "x"}, ["good"]),
         ("llm: {teacher: openai, api_key_env: MY_KEY}", {}, ["bad"]),
+        ("llm: {teacher: openai, api_key_env: ''}", {}, ["good"]),
         ("llm: {teacher: openai, base_url: 'localhost:1'}", {"OPENAI_API_KEY": "x"}, ["bad", "good"]),
         ("llm: [", {}, ["bad"]),
     ],

@@ -210,11 +210,11 @@ class Coordinator:
         tokens_in, tokens_out, cached = metered
         fault = None if kind is None else ErrorKind(kind)
         stage.expectation.learn(was.chars, tokens_in, tokens_out)
-        if tokens_in is not None or fault not in _MAYBE_BILLED:
+        if tokens_in is not None or (fault is not None and fault not in _MAYBE_BILLED):
             tokens = (tokens_in or 0) + (tokens_out or 0)
             usd = stage.price.cost(tokens_in or 0, tokens_out or 0, cached or 0) if stage.price else 0.0
         else:
-            tokens, usd = was.tokens, was.usd  # the server may have worked on it all the same
+            tokens, usd = was.tokens, was.usd  # worked on, perhaps, by a server that did not say for how much
         # A request that was refused counts against the minute's tokens all the same at some servers.
         stage.gate.leave(now, was.permit, stage.name, fault, seconds, max(tokens, 1), retry_after)
         self.budget.leave(was.usd, usd)

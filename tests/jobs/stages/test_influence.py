@@ -35,7 +35,8 @@ def test_every_sample_is_measured_as_the_scorer_does_or_says_why_not(
 ) -> None:
     texts = {f"s{n}": (prose(f"rice {n}", 1 + 2 * n), "What grew?", f"Sample {n} grew.") for n in range(5)}
     texts["blank"] = ("  \n", "What grew?", "Nothing.")
-    texts["wordy"] = (prose("tides", 3), "What grew?", prose("tides", 4))
+    texts["wordy"] = (prose("tides", 3), "What grew?", prose("tides", 4))  # too long for the window: read in parts
+    texts["asking"] = (prose("tides", 3), prose("moss", 4), "It grew.")
     schema = sql.columns("samples")
     rows = [
         {"id": name, "setting": "single", "document_type": "news", "context": c, "instruction": i, "response": r}
@@ -59,7 +60,7 @@ def test_every_sample_is_measured_as_the_scorer_does_or_says_why_not(
     torch.set_num_threads(threads)
     assert {name: row["reject_reason"] for name, row in found.items() if row["reject_reason"]} == {
         "blank": "empty_context",
-        "wordy": "no_room_for_context",
+        "asking": "no_room_for_context",
     }
     assert found["s4"]["truncated"] and not found["s0"]["truncated"]
     assert found["s0"]["parent_ids"] == ["s0"] and found["s0"]["document_type"] == "news"

@@ -111,6 +111,21 @@ def test_one_limit_for_two_tasks_is_used_and_never_passed(
     assert most <= allowed and used >= least
 
 
+def test_a_budget_holds_where_a_server_does_not_meter(tmp_path: Path) -> None:
+    """What was expected of a reply is what it counts for: no usage is not no cost."""
+    with FakeServer(lifetime=60, unmetered=True) as server:
+        prices = {"price_input": 1.0, "price_output": 2.0}
+        settings = settings_for(
+            server, api_key_env="", concurrency=4, max_tokens=200, budget_usd=0.01, tokens_per_minute=10**6, **prices
+        )
+        with coordinating(settings) as coordinator:
+            rows = send_from_two(settings, coordinator.address, tmp_path, 60)
+            spent = coordinator.budget.spent
+        log = server.requests()
+    assert 0 < len(log) < 120 and 0 < spent <= 0.01
+    assert {row["error_kind"] for row in rows if row["status"] != "ok"} == {"budget"}
+
+
 def test_limits_are_taken_from_headers(tmp_path: Path) -> None:
     with FakeServer(lifetime=60, grants={"requests": 60}) as server:
         settings = settings_for(server, api_key_env="", concurrency=2, rate_window_s=2.0)

@@ -50,6 +50,7 @@ class BatchClient:
             api_key=self.key or "none",
             base_url=endpoint.base_url,
             timeout=endpoint.timeout_s,
+            max_retries=0,  # a step that failed for the moment is tried at the next look; nothing is uploaded twice
             default_headers=headers,  # type: ignore[arg-type]  # the package takes Omit here, its types do not
             default_query=endpoint.query,
         )
