@@ -14,7 +14,7 @@ from jobs.runtime.analysis import open_root
 from jobs.runtime.errors import LongloomError
 from jobs.runtime.lineage import log_artifact
 from jobs.runtime.report.figures import gather
-from jobs.runtime.report.page import page, write
+from jobs.runtime.report.page import FILE, KIND, page, write
 from jobs.runtime.session import build_session
 from jobs.runtime.settings import load_settings
 from jobs.runtime.tables import Tables
@@ -35,10 +35,10 @@ def main(arguments: Sequence[str]) -> int:
         try:
             tables = Tables(spark, settings.storage)
             text = page(gather(tables, open_root(tables)))
-            out = given.out or posixpath.join(tables.state, "report.html")
+            out = given.out or posixpath.join(tables.state, FILE)
             write(text, out)
             if not given.no_mlflow:
-                log_artifact(settings, tables.state, text.encode(), "report", posixpath.basename(out))
+                log_artifact(settings, tables.state, text.encode(), KIND, posixpath.basename(out))
         finally:
             spark.stop()
     except LongloomError as error:

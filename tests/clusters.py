@@ -101,16 +101,21 @@ def standalone(folder: Path, workers: int = 2) -> Iterator[str]:
             process.wait(timeout=30)
 
 
+def shipped(master: str, shipment: Shipment) -> list[str]:
+    """The beginning of a command that submits a job with our code and a Python that has not seen the checkout."""
+    return [
+        str(SUBMIT), "--properties-file", str(checkout.SPARK_DEFAULTS), "--master", master,
+        "--py-files", str(shipment.packages), "--conf", "spark.executor.memory=1g",
+        "--conf", f"spark.pyspark.python={shipment.python}", "--conf", f"spark.pyspark.driver.python={shipment.python}",
+    ]  # fmt: skip
+
+
 def submit(
     root: Path, given: Sequence[str], master: str, shipment: Shipment, *more: str, confs: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Run the job on a cluster to its end; what its summary says."""
     summary = root.parent / f"{root.name}.json"
-    command = [
-        str(SUBMIT), "--properties-file", str(checkout.SPARK_DEFAULTS), "--master", master,
-        "--py-files", str(shipment.packages), "--conf", "spark.executor.memory=1g",
-        "--conf", f"spark.pyspark.python={shipment.python}", "--conf", f"spark.pyspark.driver.python={shipment.python}",
-    ]  # fmt: skip
+    command = shipped(master, shipment)
     for conf in confs:
         command += ["--conf", conf]
     command += [str(shipment.job), "--root", str(root), "--summary", str(summary), *more]

@@ -21,6 +21,7 @@ from jobs.runtime.errors import SettingsFault
 from jobs.runtime.history import Execution
 from jobs.runtime.opening import PREVIEW, drop_folder
 from jobs.runtime.recipes import identity
+from jobs.runtime.report.page import drop_reports
 from jobs.runtime.restart import restart
 from jobs.runtime.runner import Runner
 from jobs.runtime.stage import Stage
@@ -201,7 +202,7 @@ class _Burial:
     # -- texts elsewhere --------------------------------------------------------------------------------
 
     def _purge_texts(self) -> None:
-        """The ledger, the examples of types, and figures that name values."""
+        """The ledger, the examples of types, figures that name values, and what shows rows: preview and reports."""
         asking = {stage for kind in self._kinds for stage in CALLS.get(kind, ())}
         if "conversations" in self._kinds and self._tables.exists("document_types"):
             left = doomed.examples_left(self._tables, self._records)
@@ -210,6 +211,7 @@ class _Burial:
                 self._amend("document_types", frame)
                 asking.add("document_types")
         drop_folder(self._tables.state, PREVIEW)  # it holds records, and is made anew with a word
+        drop_reports(self._tables.state)
         if asking and self._tables.exists("llm_calls"):
             unused = settled(doomed.unused_calls(self._tables, frozenset(asking)))
             count = unused.count()

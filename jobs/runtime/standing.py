@@ -151,5 +151,5 @@ def what_next(waiting: int, last: str, version: int) -> str:
     if waiting:
         return f"next: {waiting:,} rows wait; run the same job again"
     if version == MISSING:
-        return f"next: there is no {last} yet; run the same job again"
+        return f"next: there is no {last} yet; run the job to its end"
     return "next: jobs/report.py shows what came out, jobs/ask.py answers questions, jobs/export.py writes rows"

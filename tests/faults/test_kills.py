@@ -65,6 +65,7 @@ def test_the_driver_is_killed_at_random_moments(
         with Job(tmp_path / "root", [*given, *teacher(server.base_url)]) as job:
             if job.wait_for(lambda job=job, least=reached: lock.exists() and job.progress() >= least):
                 time.sleep(chance.uniform(0.0, 2.0))
+            assert job.process.poll() is None, "it ended before it could be killed"
             with noted(kills):
                 job.kill()
     finish(given, server, tmp_path / "root")

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from jobs.runtime import checkout
-from tests.clusters import SUBMIT, bare_environment, ship
+from tests.clusters import bare_environment, ship, shipped
 from tests.fake_server.client import FakeServer
 from tests.udfs.llm.support import settings_for
 from tests.udfs.llm.windows import most_in_any_window
@@ -43,12 +42,8 @@ def sent(folder: Path, settings: dict[str, Any], calls: int) -> dict[str, Any]:
     given = folder / "given.json"
     given.write_text(json.dumps({"settings": settings, "calls": calls}), encoding="utf-8")
     shipment = ship(folder / "shipment")
-    command = [
-        str(SUBMIT), "--properties-file", str(checkout.SPARK_DEFAULTS), "--master", "local-cluster[2,1,1024]",
-        "--py-files", str(shipment.packages), "--conf", "spark.executor.memory=1g",
-        "--conf", f"spark.pyspark.python={shipment.python}", "--conf", f"spark.pyspark.driver.python={shipment.python}",
-        str(Path(__file__).with_name("sends.py")), str(given),
-    ]  # fmt: skip
+    job = [str(Path(__file__).with_name("sends.py")), str(given)]
+    command = [*shipped("local-cluster[2,1,1024]", shipment), *job]
     environment = {**bare_environment(), "SPARK_WORKER_DIR": str(folder / "work")}
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=500, check=False

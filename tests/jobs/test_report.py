@@ -21,7 +21,7 @@ from jobs.runtime.errors import SettingsFault
 from jobs.runtime.lineage import log_artifact
 from jobs.runtime.report import figures
 from jobs.runtime.report.figures import gather
-from jobs.runtime.report.page import FOLDER, SCRIPTS, embedded, page, write
+from jobs.runtime.report.page import FOLDER, SCRIPTS, drop_reports, embedded, page, write
 from jobs.runtime.settings import load_settings
 from tests.sql.small_root import ROWS, SmallTables
 
@@ -104,6 +104,7 @@ def test_an_unfinished_root_is_told_about(spark: SparkSession) -> None:
     assert "No training row yet" in page(found)
 
 
+@pytest.mark.spark
 def test_large_roots_are_sampled_by_hash_and_by_score(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worst row is shown though rows that were never measured would come before it."""
     assert figures.SELECTED + 2 * figures.OTHERS + 6 * figures.EDGES <= 500
@@ -176,6 +177,10 @@ def test_the_file_is_logged_as_an_artifact(tmp_path: Path) -> None:
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/_mlflow/mlflow.db")
     assert client.get_run(run).info.status == "FINISHED"
     assert [one.path for one in client.list_artifacts(run, "report")] == ["report/report.html"]
+    write("<!doctype html>", str(tmp_path / "report.html"))
+    drop_reports(str(tmp_path))
+    assert list(tmp_path.rglob("*.html")) == [] and client.get_run(run).info.status == "FINISHED"
+    drop_reports(str(tmp_path))
 
 
 @pytest.mark.spark

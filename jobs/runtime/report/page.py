@@ -19,6 +19,7 @@ from jobs.runtime.errors import SettingsFault
 
 FOLDER = resources.files("jobs.runtime.report")
 STYLES = ("page.css",)
+FILE, KIND = "report.html", "report"  # in the root; and the folder of the copy that is logged to MLflow
 SCRIPTS = ("vendor/echarts.min.js", "dom.js", "charts.js", "sections.js", "graph.js", "browser.js", "main.js")
 
 
@@ -46,6 +47,17 @@ def write(text: str, out: str) -> None:
             stream.write(text.encode("utf-8"))
     except OSError as error:
         raise SettingsFault([f"--out {out}: cannot be written ({error.strerror or error})"]) from None
+
+
+def drop_reports(state: str) -> None:
+    """Remove the reports that lie in a root: the file, and the copies logged to the root's own MLflow.
+
+    Those written elsewhere, or logged to another MLflow, are not known here.
+    """
+    files, folder = fsspec.core.url_to_fs(state)
+    for path in (f"{folder}/{FILE}", *files.glob(f"{folder}/_mlflow/artifacts/*/artifacts/{KIND}")):
+        if files.exists(path):
+            files.rm(path, recursive=True)
 
 
 def embedded(data: Mapping[str, Any]) -> str:
