@@ -27,6 +27,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--retain", type=int, default=SHORTEST_H, metavar="HOURS", help="younger versions stay readable"
     )
+    parser.add_argument(
+        "--keep", action="append", default=[], metavar="RUN",
+        help="the tables as they stood when this run ended stay readable, however long ago; give it each time",
+    )  # fmt: skip
     parser.add_argument("--drop-history", action="store_true", help=f"allow --retain below {SHORTEST_H} hours")
     given = parser.parse_args(arguments)
     try:
@@ -37,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
             with opened(spark, settings, print) as runner:
                 stages = job_of(runner.tables, JOBS)
                 finish(runner, stages)  # the versions of a forgetting that was cut short would stay behind
-                made = maintain(runner, stages, given.retain)
+                made = maintain(runner, stages, given.retain, given.keep)
         finally:
             spark.stop()
     except LongloomError as error:

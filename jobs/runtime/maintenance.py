@@ -19,6 +19,9 @@ from jobs.runtime.tables import Tables
 
 ADDITIVE = ("nodes", "edges")
 SHORTEST_H = 168  # a week: Delta's own bound for what a reader or a stream may still be at
+LOG_H = 720  # Delta's own bound for the log, without which no version can be found
+AHEAD_H = 2160  # a run that is kept stays so if the next maintenance comes within 90 days
+REMOVED, LOG = "delta.deletedFileRetentionDuration", "delta.logRetentionDuration"
 NOTE = {"stage": "maintain"}
 CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
 
@@ -37,22 +40,26 @@ def require_retention(hours: int, drop_history: bool) -> None:
         )
 
 
-def maintain(runner: Runner, stages: Sequence[Stage], hours: int) -> dict[str, int]:
+def maintain(runner: Runner, stages: Sequence[Stage], hours: int, keep: Sequence[str] = ()) -> dict[str, int]:
     """Fold, pack and vacuum all tables; commits made per table.
 
-    A release is what the runs of the last `hours` named: the training set they wrote and the versions it was made
-    from. They stay readable. Raises SettingsFault while a stream has rows to read that the vacuum could take away.
+    The versions of the last `hours` stay readable, and so do all tables as they stood when the runs `keep` ended,
+    however long ago. Raises SettingsFault for a run that cannot be kept, and while a stream has rows to read that the
+    vacuum could take away.
     """
     _require_read(runner, stages)
     tables = runner.tables
     names = [name for name in sql.tables() if tables.exists(name)]
+    retained = max([hours, *_ages(tables, names, keep)])
+    remembered = retained + AHEAD_H if keep else retained
     before = {name: tables.version(name) for name in names}
     try:
         for name in names:
             if name in ADDITIVE:
                 fold(tables, name)
             _pack(tables, name)
-            _vacuum(tables, name, hours)
+            _remember(tables, name, remembered)
+            _vacuum(tables, name, retained)
             runner.say(f"{name:<20} version {before[name]} → {tables.version(name)}")
     finally:
         after = {name: tables.refresh(name) for name in names}
@@ -109,8 +116,68 @@ def _pack(tables: Tables, name: str) -> None:
     tables.refresh(name)
 
 
-def _vacuum(tables: Tables, name: str, hours: int) -> None:
+def _ages(tables: Tables, names: Sequence[str], keep: Sequence[str]) -> list[int]:
+    """Hours since each of these runs ended, rounded up.
+
+    Raises SettingsFault for a run that never was, and for one that ended before what the tables remember of their
+    removed files: the vacuum would take those for rubbish.
+    """
+    if not keep:
+        return []
+    history = tables.spark.sql(f"DESCRIBE HISTORY {tables.sql_name('stage_runs')}")
+    ended = history.groupBy(F.get_json_object("userMetadata", "$.run_id").alias("run")).agg(
+        F.max("timestamp").alias("at")
+    )
+    age = F.unix_timestamp(F.current_timestamp()) - F.unix_timestamp("at")
+    rows = ended.where(F.col("run").isin(list(keep))).select("run", F.ceil((age + 1) / 3600)).collect()
+    ages: dict[str, int] = {run: int(hours) for run, hours in rows}
+    remembered = min(_remembered(tables, name) for name in names)
+    faults = [
+        f"--keep {run}: no run of {tables.state} that its history still tells of" for run in keep if run not in ages
+    ]
+    faults += [
+        f"--keep {run}: it ended {ages[run]} hours ago, and the tables remember what was removed for {remembered} "
+        "hours. Export it (jobs/export.py), and name the next one to keep within that time"
+        for run in keep
+        if ages.get(run, 0) > remembered
+    ]
+    if faults:
+        raise SettingsFault(faults)
+    return [ages[run] for run in keep]
+
+
+def _remembered(tables: Tables, name: str) -> int:
+    """Hours for which a table remembers the files that it has removed."""
+    properties = (
+        tables.spark.sql(f"SHOW TBLPROPERTIES {tables.sql_name(name)}").where(F.col("key") == REMOVED).collect()
+    )
+    interval = properties[0]["value"] if properties else f"interval {SHORTEST_H} hours"
+    epoch = "timestamp_seconds(0)"
+    (row,) = tables.spark.sql(f"SELECT unix_timestamp({epoch} + {interval}) - unix_timestamp({epoch})").collect()
+    return int(row[0]) // 3600
+
+
+def _remember(tables: Tables, name: str, hours: int) -> None:
+    """Make a table remember removed files, and its log, for as long as versions shall stay readable.
+
+    Without it a vacuum takes a file that was removed more than a week ago for one that nobody ever wrote.
+    """
+    hours = max(hours, SHORTEST_H)
+    if _remembered(tables, name) == hours:
+        return
     tables.fence()
-    with tables.noted(NOTE), tables.configured(CHECK, str(hours >= SHORTEST_H).lower()):
+    log = max(LOG_H, hours + SHORTEST_H)
+    with tables.noted(NOTE):
+        tables.spark.sql(
+            f"ALTER TABLE {tables.sql_name(name)} SET TBLPROPERTIES "
+            f"('{REMOVED}' = 'interval {hours} hours', '{LOG}' = 'interval {log} hours')"
+        )
+    tables.refresh(name)
+
+
+def _vacuum(tables: Tables, name: str, hours: int) -> None:
+    """Delta's own check is off: `require_retention` has asked, and a table may remember more than is retained."""
+    tables.fence()
+    with tables.noted(NOTE), tables.configured(CHECK, "false"):
         tables.spark.sql(f"VACUUM {tables.sql_name(name)} RETAIN {hours} HOURS")
     tables.refresh(name)

@@ -1,4 +1,7 @@
-"""`--continuous` as a process: a file that is dropped goes through every stage of the next pass, and a run goes on."""
+"""`--continuous` as a process: a dropped file goes through every stage of the next pass; one that cannot ends it.
+
+The next run goes on.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -49,9 +54,18 @@ def test_a_dropped_file_is_through_every_stage_after_the_next_pass(spark: SparkS
             wait_for(running, passes(1))
             later.rename(tmp_path / "conversations-2.parquet")
             wait_for(running, passes(2))
+            pq.write_table(pa.table({"body": ["x"]}), tmp_path / "unlike.parquet")
+            bad = (tmp_path / "unlike.parquet").rename(tmp_path / "conversations-3.parquet")
+            assert running.wait(timeout=300) == 2
         finally:
             stop(root, running)
-    assert "Traceback" not in told.read_text(encoding="utf-8")
+    said = told.read_text(encoding="utf-8")
+    assert "Traceback" not in said
+    assert "conversations-3.parquet" in said and "body string" in said, (
+        "columns found and expected, as on the first pass"
+    )
+    assert tables_at(spark, root).read("source_files").where(F.col("path") == str(bad)).isEmpty()
+    bad.unlink()
 
     tables = tables_at(spark, root)
     first = tables.read("stage_runs", version=1).select("id")

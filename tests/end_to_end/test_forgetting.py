@@ -51,15 +51,17 @@ def test_a_root_that_forgot_is_one_that_never_saw(spark: SparkSession, tmp_path:
     assert synthesize(spark, root, given)[0] == 0
     shutil.copytree(root, before)
 
-    later = corpus.write_conversations(tmp_path / "conversations-2.parquet", -8)
+    later = corpus.write_conversations(tmp_path / "conversations-2.parquet", -8, -1)
     more = corpus.write_documents(tmp_path / "documents-2.jsonl.zst", 0, 6)
     assert synthesize(spark, root, given)[0] == 0
     assert graph(spark, root) != graph(spark, before)
     chosen = tables_at(spark, root).kept("training_set").select(F.explode("documents").alias("document")).limit(1)
     (document,) = chosen.collect()  # of the first file: a training row is to die of it
-    texts = [
-        row["text"] for row in tables_at(spark, root).read("documents").where(F.col("path") == str(more)).collect()
-    ]
+    read = tables_at(spark, root)
+    texts = [row["text"] for row in read.read("documents").where(F.col("path") == str(more)).collect()]
+    talk = read.read("conversations").where(F.col("path") == str(later)).collect()
+    texts += [row[said] for row in talk for said in ("user_text", "assistant_text")]
+    assert len(talk) == 7 and all(len(text) > 100 for text in texts)
     settings = load_settings(None, given, str(root))
     with opened(spark, settings, print) as runner:
         outcome = forget(runner, STAGES, [str(later), str(more)], [document["document"]])
@@ -91,6 +93,13 @@ def test_a_root_that_forgot_is_one_that_never_saw(spark: SparkSession, tmp_path:
     assert {name: v for name, v in versions(spark, root).items() if name != "stage_runs"} == {
         name: v for name, v in kept.items() if name != "stage_runs"
     }
+
+    # A refit takes the warning away, and the streams still take in what comes.
+    corpus.write_conversations(tmp_path / "conversations-3.parquet", -1)
+    status, summary = synthesize(spark, root, given, refit=("document_types", "canonical_values", "classifier"))
+    assert status == 0 and not [line for line in summary["warnings"] if "stale" in line], summary["warnings"]
+    new = tables_at(spark, root).read("conversations").where(F.col("path").endswith("/conversations-3.parquet"))
+    assert new.join(tables_at(spark, root).read("seed_paths"), F.col("conversation") == new["id"]).count() > 0
 
     # As a user types it: a second time, an unknown file, a root that another run holds.
     def typed(*arguments: str) -> subprocess.CompletedProcess[str]:

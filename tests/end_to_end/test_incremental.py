@@ -213,7 +213,7 @@ def test_restarts_in_the_middle_make_only_calls_that_changed(
     shutil.copytree(fresh, root)
     theirs = tables_at(spark, fresh)
     restarts: list[dict[str, Any]] = [{"recompute": ("walks",)}, {"recompute": ("training_set",)}]
-    restarts += [{"refit": ("document_types",)}]
+    restarts += [{"refit": (name,)} for name in ("document_types", "canonical_values", "classifier")]
     for restart in restarts:
         assert calls(run(spark, root, everything, **restart)) == {}, f"{restart} made calls that did not change"
         assert_same_tables(tables_at(spark, root), theirs)
@@ -228,6 +228,31 @@ def test_restarts_in_the_middle_make_only_calls_that_changed(
     assert set(answered_calls(ours).values()) == {1}, "a call that did not change was made again"
     assert ours.kept("training_set").count() == 9
     assert_same_tables(ours, theirs, [name for name in result_tables() if name not in BEHIND_WALKS])
+
+
+@pytest.mark.timeout(1800)
+def test_changed_recipes_of_the_first_and_the_last_stage(
+    spark: SparkSession, files: Files, fresh: Path, tmp_path: Path
+) -> None:
+    """The first recipe that has a setting is refused until it is recomputed; the last table is made anew by itself."""
+    root, everything = tmp_path / "root", files.all(repeats=True)
+    shutil.copytree(fresh, root)
+    theirs = tables_at(spark, fresh)
+    least = theirs.kept("long_documents").agg(F.min("n_tokens")).collect()[0][0]
+    other = [*everything, f"filter.min_document_tokens={least + 1}"]
+    with pytest.raises(RecipeChanged, match="--recompute long_conversations,long_documents "):
+        run(spark, root, other)
+    assert_same_tables(tables_at(spark, root), theirs)
+    told = run(spark, root, other, recompute=("long_conversations", "long_documents"))
+    assert not set(calls(told)) & {"meta_records", "document_types", "task_rewrites", "document_labels"}
+    ours = tables_at(spark, root)
+    assert set(answered_calls(ours).values()) == {1}, "a call that did not change was made again"
+    short = ours.read("long_documents").where("reject_reason = 'too_short'").count()
+    assert short == theirs.read("long_documents").where("reject_reason = 'too_short'").count() + 1
+
+    told = run(spark, root, [*other, "selection={by: order, top_count: 5}"])
+    assert calls(told) == {} and {s["stage"] for s in told["stages"] if s["out"]} == {"training_set"}
+    assert tables_at(spark, root).kept("training_set").count() == 5
 
 
 @pytest.mark.timeout(1200)

@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 
 from tests.equality import assert_same_tables, tables_at
 
+Kills = list[tuple[float, float]]  # when each was begun and when it was over
 DURABLE_S = 1.0  # from a reply's last byte to its line on the disk, on a machine that is busy
 # A run that ends for a reason of the world ends with a sentence.
 TRACES = re.compile(r"Traceback|^\s+at [\w.$]+\(|\bERROR\b", re.MULTILINE)
@@ -27,14 +28,14 @@ def require_equal(spark: SparkSession, quiet: Path, disturbed: Path, last: str =
 
 
 @contextmanager
-def noted(kills: list[tuple[float, float]]) -> Iterator[None]:
+def noted(kills: Kills) -> Iterator[None]:
     """Note when what happens inside was begun and when it was over: a process goes on for a while after it was told."""
     begun = time.monotonic()
     yield
     kills.append((begun, time.monotonic()))
 
 
-def require_asked_once(requests: Iterable[dict[str, Any]], kills: list[tuple[float, float]]) -> None:
+def require_asked_once(requests: Iterable[dict[str, Any]], kills: Kills) -> None:
     """A request that was answered comes again only when it was in flight at a kill (`noted` ones)."""
     answers: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for request in requests:

@@ -6,7 +6,6 @@ flight at a kill, and the run after the last one sends nothing.
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Iterator
@@ -15,59 +14,15 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from tests.fake_server.client import FakeServer, logged
-from tests.faults.account import noted, require_asked_once, require_equal
+from tests.faults.account import Kills, noted, require_equal
 from tests.faults.corpus import teacher, write_corpus
 from tests.faults.job import Job
+from tests.faults.service import FAULTS, Service
 
 pytestmark = [pytest.mark.spark, pytest.mark.faults, pytest.mark.timeout(7200)]
 
 KILLS = {"driver": 25, "worker": 15, "server": 10}
-LIFETIME_S = 7200.0
-# A fifth of all requests; what rejects is a function of the request, what passes spoils its first try.
-FAULTS = {
-    "rate_limited": 0.03, "server_500": 0.02, "server_503": 0.02, "disconnect": 0.02, "reset": 0.02, "bad_body": 0.02,
-    "duplicate": 0.01, "bad_schema": 0.02, "content_filter": 0.01, "refusal": 0.01, "length": 0.01,
-    "never_schema": 0.01,
-}  # fmt: skip
-SEED = 241  # draws ten kinds of them for the requests of this corpus
 RESUMABLE = {4, 6}  # rows wait for a server that was away, or too many calls in a row found none
-Kills = list[tuple[float, float]]
-
-
-class Service:
-    """The fake server, killed and started again on its port; one log of all its lives."""
-
-    def __init__(self, log: Path, latency: float) -> None:
-        self._log, self._latency, self._port = log, latency, 0
-        self._running = self._started()
-
-    def restart(self, pause: float) -> None:
-        self._running.kill()
-        time.sleep(pause)
-        self._running.__exit__()
-        self._running = self._started()
-
-    def close(self) -> None:
-        self._running.__exit__()
-
-    @property
-    def base_url(self) -> str:
-        return self._running.base_url
-
-    @property
-    def answered(self) -> int:
-        return sum(request["answered"] for request in logged(self._log))
-
-    def require_asked_once(self, kills: Kills) -> None:
-        require_asked_once(logged(self._log), kills)
-
-    def _started(self) -> FakeServer:
-        given = {"faults": FAULTS, "seed": SEED, "latency": self._latency}
-        given |= {"port": self._port, "log_file": str(self._log)}
-        running = FakeServer(lifetime=LIFETIME_S, key=os.environ["FAKE_KEY"], **given).__enter__()
-        self._port = running.port
-        return running
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +37,7 @@ def quiet(given: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     service = Service(folder / "log", 0.0)
     finish(folder / "root", given, service)
     service.require_asked_once([])
-    met = {request["fault"] for request in logged(folder / "log")}
-    assert len(met & FAULTS.keys()) >= 6, f"the faults were hardly met: {met}"
+    assert len(service.met & FAULTS.keys()) >= 6, f"the faults were hardly met: {service.met}"
     service.close()
     return folder / "root"
 

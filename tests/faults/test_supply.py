@@ -61,6 +61,23 @@ def test_a_type_with_one_conversation_and_no_documents(spark: SparkSession, tmp_
     assert {row["document_type"] for row in tables.read("walks").collect()} <= set(kinds)
 
 
+def test_fewer_conversations_than_types(spark: SparkSession, tmp_path: Path) -> None:
+    """Status 6 names both numbers, before that stage; with a smaller k the same command goes on."""
+    status, summary = synthesize(spark, tmp_path, PLENTY, k=10)
+    assert status == 6
+    told = (
+        "document_types: the fit found 8 long conversations and needs at least 10: add conversations, or ask for less"
+    )
+    assert told in summary["status"], summary["status"]
+    made = tables_at(spark, tmp_path / "root")
+    assert made.version("meta_records") >= 0 and made.version("document_types") < 0
+    asked = made.read("llm_calls").count()
+    status, summary = synthesize(spark, tmp_path, PLENTY, k=2)
+    assert status == 0, summary
+    assert summary["targets"]["single"] == {"asked": 4, "accepted": 4}, summary["warnings"]
+    assert {stage["stage"]: stage["calls"] for stage in summary["stages"]}["meta_records"] == 0 < asked
+
+
 def test_one_type_for_everything(spark: SparkSession, tmp_path: Path) -> None:
     status, summary = synthesize(spark, tmp_path, PLENTY, k=1)
     assert status == 0, summary

@@ -93,6 +93,11 @@ def test_a_file_goes_with_everything_made_from_it_and_stays_away(
     document = {row["id"]: row["document"] for row in rows(runner, "long_documents")}
     first = placed[document[original]]["path"]
 
+    # A conversation in other letters is rejected as a duplicate of one that is forgotten below.
+    write_conversations(tmp_path / "talks" / "d.jsonl", [[said.upper() for said in talk("zircon")]])
+    run_stages(make_runner(spark, root, given, "run-1a"), "conversations", "long_conversations")
+    (shouted,) = [row["id"] for row in rows(runner, "long_conversations") if row["reject_reason"]]
+
     # One more file is read, and the streams behind have not come to it when it is forgotten.
     write_conversations(tmp_path / "talks" / "c.jsonl", [talk("opal")])
     run_stages(make_runner(spark, root, given, "run-1b"), "conversations")
@@ -112,7 +117,7 @@ def test_a_file_goes_with_everything_made_from_it_and_stays_away(
     again = make_runner(spark, root, given, "run-2")
     outcome = finish(again, STAGES)
     assert outcome.removed["seed_paths"] == 2 and outcome.removed["meta_records"] == 1, outcome
-    assert outcome.again == {"long_documents": 1}
+    assert outcome.again == {"long_conversations": 1, "long_documents": 1}
     assert "zircon" not in texts_of(again)
     assert graph(again) == counted(again), "counts are taken off once, and no key is left that counts nothing"
     moss = [row for row in rows(again, "conversations") if "moss" in row["user_text"]]
@@ -134,7 +139,10 @@ def test_a_file_goes_with_everything_made_from_it_and_stays_away(
     assert summary.stages["conversations"].reasons == {"forgotten": 1}
     assert any("b.jsonl: was forgotten" in warning for warning in summary.warnings), summary.warnings
     assert "zircon" not in texts_of(later) and "coral" in texts_of(later)
-    assert summary.stages["long_conversations"].rows_in == 1, "coral alone: opal was forgotten before it was read"
+    told = summary.stages["long_conversations"].rows_in
+    assert told == 2, "coral, and what is judged again; opal was forgotten before it was read"
+    judged = {row["id"]: row["reject_reason"] for row in rows(later, "long_conversations")}
+    assert judged[shouted] is None, "the duplicate of a forgotten conversation is judged again"
     read = {row["conversation"] for row in rows(later, "long_conversations")}
     assert read <= {row["id"] for row in rows(later, "conversations")}
     judged = {row["id"]: row["reject_reason"] for row in rows(later, "long_documents")}

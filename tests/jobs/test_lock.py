@@ -44,6 +44,7 @@ def test_reused_pid_does_not_keep_the_lock(tmp_path: Path) -> None:
 
 
 def test_other_hosts_holder_keeps_its_lease(tmp_path: Path) -> None:
+    assert LEASE_S == 600, "ten minutes, as docs/operations.md says"
     with RootLock(str(tmp_path)):
         _edit(tmp_path / "_lock", host="elsewhere", beat=time.time())
         with pytest.raises(RootHeld, match="elsewhere"), RootLock(str(tmp_path)):

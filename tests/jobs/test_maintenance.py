@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,10 +13,11 @@ from pyspark.sql import SparkSession
 import sql
 from jobs.runtime import tables as tables_module
 from jobs.runtime.errors import LayoutRefused, SettingsFault
-from jobs.runtime.history import History
+from jobs.runtime.history import Execution, History
 from jobs.runtime.layout import layout_of, require_layout
 from jobs.runtime.maintenance import folded, maintain, require_retention
 from jobs.runtime.runner import Runner
+from jobs.runtime.summary import StageTally
 from jobs.runtime.tables import Once, Tables
 from jobs.stages import STAGES
 from tests.roots import make_runner, prose, run_stages, write_conversations, write_documents
@@ -75,6 +79,65 @@ def test_stages_stay_unchanged_and_batches_stay_exactly_once(spark: SparkSession
     run_stages(behind)
     with pytest.raises(SettingsFault, match=r"documents \(source_files\).*synthesize"):
         maintain(make_runner(spark, root, given, "maintain-2"), STAGES, 168)
+
+
+def grow_older(spark: SparkSession, root: str, hours: int) -> None:
+    """Everything in a root happened so much earlier."""
+    for path in Path(root).rglob("*"):
+        if path.suffix == ".crc":
+            path.unlink()  # the checksum of a log file that is written anew below
+        elif path.is_file():
+            then = path.stat().st_mtime - hours * 3600
+            if path.parent.name == "_delta_log" and path.suffix == ".json":
+                text = path.read_text(encoding="utf-8")
+                path.write_text(
+                    REMOVED_AT.sub(lambda m: f"{m[1]}{int(m[2]) - hours * 3_600_000}", text), encoding="utf-8"
+                )
+            os.utime(path, (then, then))
+    jvm = spark.sparkContext._jvm
+    assert jvm is not None
+    jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
+
+
+REMOVED_AT = re.compile(r'("deletionTimestamp":)(\d+)')
+
+
+@pytest.mark.spark
+def test_the_versions_of_a_kept_run_stay_readable(spark: SparkSession, root: str) -> None:
+    """Two rows, of which a later run deletes one; the version that holds both is wanted by somebody."""
+
+    def run(run_id: str) -> Runner:
+        return make_runner(spark, root, run_id=run_id)
+
+    def note_a_run(runner: Runner, change: Callable[[Tables], object]) -> None:
+        change(runner.tables)
+        runner.history.record(Execution("nodes", 0, "", {}, {}, -1, "done"), StageTally("nodes", seconds=1.0))
+        runner.history.flush()
+
+    def rows_of_first_version() -> int:
+        spark.sparkContext._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()  # type: ignore[union-attr]
+        return run("reader").tables.read("nodes", version=0).count()
+
+    note_a_run(run("run-1"), lambda tables: count_batch(run("run-1"), 0, ("a", 1), ("b", 1)))
+    grow_older(spark, root, 1)
+    note_a_run(run("run-2"), lambda tables: tables.delete("nodes", "node = 'b'", {}))
+    grow_older(spark, root, 150)
+    with pytest.raises(SettingsFault, match=r"--keep run-9: no run of .* still tells of"):
+        maintain(run("m1"), STAGES, 168, ["run-1", "run-9"])
+    maintain(run("m1"), STAGES, 168, ["run-1"])
+    grow_older(spark, root, 400)
+    maintain(run("m2"), STAGES, 168, ["run-1"])
+    assert rows_of_first_version() == 2, "named again after seventeen days, long past what Delta remembers by itself"
+    maintain(run("m3"), STAGES, 700)
+    assert rows_of_first_version() == 2, "a long retention needs nobody to be named"
+    maintain(run("m4"), STAGES, 168)
+    with pytest.raises(Exception, match=r"DELTA_|does not exist|FILE_NOT_EXIST"):
+        rows_of_first_version()
+    grow_older(spark, root, 800)
+    with pytest.raises(
+        SettingsFault, match=r"--keep run-1: it ended .* hours ago, and the tables remember .* 168 hours"
+    ):
+        maintain(run("m5"), STAGES, 168, ["run-1"])
 
 
 def test_a_short_retention_must_be_meant() -> None:
