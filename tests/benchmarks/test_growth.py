@@ -29,7 +29,9 @@ SEED = 13
 TARGETS = {"single": 24, "multi": 12}
 NOTABLE = 5.0  # seconds; a faster stage's growth is the start of its Spark jobs
 LINEAR = 1.1  # exponents up to here are taken for linear
+DRIVER_GIB = 4.0  # whatever the input
 STAGE_LINE = re.compile(r"^([a-z_]+) +[\d,]+ in ")
+NAMES = {"driver": "driver", "worker": "largest worker", "workers": "all workers"}
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(6 * 3600)]
 
@@ -115,6 +117,15 @@ def test_growth(tmp_path: Path) -> None:
             if after > NOTABLE and power > LINEAR:
                 steep.append(f"{name} {small}x→{large}x: size^{power:.2f}")
     lines += [f"{n}x accepted: {', '.join(f'{k} {v}' for k, v in runs[n].accepted.items())}" for n in FACTORS]
+    lines += ["", f"{'peak memory, MiB':<20}" + "".join(f"{f'{n}x':>9}" for n in FACTORS) + "   size^"]
+    for who in ("driver", "worker", "workers"):
+        peaks = [max(getattr(peak, who) for peak in runs[n].peaks.values()) for n in FACTORS]
+        power = exponent(peaks[0], peaks[-1], FACTORS[-1] / FACTORS[0]) if len(FACTORS) > 1 else 0.0
+        lines.append(f"{NAMES[who]:<20}" + "".join(f"{peak / 2**20:>9,.0f}" for peak in peaks) + f"{power:>8.2f}")
+        if power > LINEAR:
+            steep.append(f"memory of {NAMES[who]}: size^{power:.2f}")
+        if who == "driver" and max(peaks) > DRIVER_GIB * 2**30:
+            steep.append(f"the driver is above {DRIVER_GIB} GiB")
     page = "\n".join(lines)
     named = "; ".join(steep) or "none"
     say("growth", f"seconds, rows, ms per row, peak MiB of driver, largest worker, all workers\n{page}\n"
