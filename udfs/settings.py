@@ -179,6 +179,23 @@ class LlmSettings(Section):
                 raise ValueError(f"stages.{name}: {'; '.join(faults)}") from None
         return self
 
+    @model_validator(mode="after")
+    def _one_limit_per_model(self) -> LlmSettings:
+        """A server counts by endpoint and model, whichever stage asks."""
+        limits = {(self.base_url, self.model): ("llm", self._limits())}
+        for name in self.stages:
+            llm = self.of(name)
+            other, known = limits.setdefault((llm.base_url, llm.model), (f"stages.{name}", llm._limits()))
+            if llm._limits() != known:
+                raise ValueError(
+                    f"stages.{name}: requests_per_minute, tokens_per_minute and rate_window_s are {llm._limits()} here "
+                    f"and {known} in {other}, for one model at one endpoint; they share one limit, so give it once"
+                )
+        return self
+
+    def _limits(self) -> tuple[int, int, float]:
+        return self.requests_per_minute, self.tokens_per_minute, self.rate_window_s
+
     def of(self, stage: str) -> LlmSettings:
         """The settings for the calls of one stage."""
         return LlmSettings.model_validate({**self.model_dump(exclude={"stages"}), **self.stages.get(stage, {})})

@@ -6,9 +6,12 @@ Plain Python without Spark, torch or pandas, so that it can answer when those ar
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +27,7 @@ JAVA_MENDS = (
     "apt-get install -y openjdk-17-jre-headless   (Debian, Ubuntu; dnf install java-17-openjdk-headless; "
     "brew install openjdk@17), or set JAVA_HOME to one"
 )
+GPU_MENDS = f"install the CUDA build of torch: the one that {SETUP} installs on Linux is"
 PYTHONS = ((3, 11), (3, 14))  # from, before: as in pyproject.toml
 GIB = 1024**3
 OTHER_ROOT = "choose another --root"
@@ -64,6 +68,7 @@ def full(environment: Mapping[str, str], root: str, config: Path | None) -> list
         lambda: check_memory(available_memory()),
     ]
     findings = [check() for check in checks]
+    findings.append(check_gpu(gpus(), torch_cuda(), wants_gpu(config)))
     return findings + ([*check_teacher(config, environment), *check_pair(config)] if config else [])
 
 
@@ -178,6 +183,48 @@ def available_memory(proc: Path = Path("/proc/meminfo"), cgroup: Path = Path("/s
         room = int(limit.read_text(encoding="ascii")) - int(used.read_text(encoding="ascii"))
         available = min(available, room)
     return available / GIB
+
+
+def check_gpu(found: Sequence[str], cuda: str | None, wanted: Sequence[str]) -> Finding:
+    """The GPUs of this machine can be used where there are some, and are there where the settings insist on one."""
+    if found and cuda is None:
+        told = f"{', '.join(found)}, but the torch here is built for CPUs"
+        return Finding("gpu", "bad" if wanted else "note", told, GPU_MENDS)
+    if not found and wanted:
+        return Finding("gpu", "bad", f"{' and '.join(wanted)} is cuda, and there is none", "set it to auto, or to cpu")
+    if found:
+        return Finding("gpu", "good", f"{', '.join(found)}; torch is built for CUDA {cuda}")
+    return Finding("gpu", "good", "none; embedding and scoring run on the CPU")
+
+
+def gpus() -> list[str]:
+    """Names of the NVIDIA GPUs that the driver tells of."""
+    try:
+        told = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, timeout=20
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in told.stdout.splitlines() if line.strip()] if told.returncode == 0 else []
+
+
+def torch_cuda() -> str | None:
+    """The CUDA version that torch was built for, from the file that says so: importing it takes seconds."""
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return None
+    told = re.search(r"^cuda\b.*= '(.+)'", Path(spec.origin).with_name("version.py").read_text(encoding="utf-8"), re.M)
+    return told[1] if told else None
+
+
+def wants_gpu(config: Path | None) -> list[str]:
+    """The settings that name a GPU and nothing else."""
+    wanted = []
+    for section in ("embedder", "influence"):
+        with suppress(ValueError):  # a file that cannot be read is told with the teacher
+            if config and read_section(config, section).get("device") == "cuda":
+                wanted.append(f"{section}.device")
+    return wanted
 
 
 def check_teacher(config: Path, environment: Mapping[str, str]) -> list[Finding]:

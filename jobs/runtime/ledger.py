@@ -104,6 +104,7 @@ class Ledger:
         self._coordinator: Coordinator | None = None
         self._spooled = spooled_calls(self._spool)
         self._to_send: dict[str, int] = {}
+        self._instead: dict[str, Cost] = {}  # what was served from here instead of being asked, until it is told
         self._budget = Budget(settings.budget_calls, settings.budget_usd)
         self.batches = Batches(tables, tokenizer, self._budget, self._spool, self.fold, say, pause)
 
@@ -113,7 +114,7 @@ class Ledger:
         if told is None:
             return Calls(self._spooled(stage), self._to_send.get(stage, 0))
         usd = None if price_of(self._settings.of(stage)) is None else told.usd
-        return Calls(told.answered, max(told.expected, told.answered), usd)
+        return Calls(told.answered, max(told.expected, told.answered), usd, told.saved_ledger + told.saved_cache)
 
     def close(self) -> None:
         """End what keeps the limits of the calls, and connections; may be called twice."""
@@ -213,6 +214,7 @@ class Ledger:
         if to_send:
             if not self._serving.sealed:
                 pending = known.where(F.col("status").isNull())
+                self._instead[stage] = priced(Cost(), served, saved, price_of(llm))
                 cost = self._ask(stage, task, llm, pending, to_send, follow_ups)
             sent = known.select(*[name for name in requests.columns if name != "messages"])
             known = settled_frame(self._settled(sent, task, llm, session))
@@ -271,7 +273,8 @@ class Ledger:
         self._to_send[stage] = calls
         coordinator = self._coordinate(llm)
         if coordinator is not None:
-            coordinator.expect(stage, calls)
+            instead = self._instead.pop(stage, Cost())
+            coordinator.expect(stage, calls, instead.served, instead.saved_ledger or 0.0)
         where = None if coordinator is None else coordinator.address
         run_id, tokenizer = self._tables.run_id, self._tokenizer
         act: Any = send(llm, self._spool, stage, run_id, tokenizer=tokenizer, coordinator=where, follow_ups=follow_ups)

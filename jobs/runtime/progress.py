@@ -42,6 +42,7 @@ class Calls:
     done: int = 0
     all: int = 0
     usd: float | None = None  # None: nothing asked for money yet, or the price is not known
+    saved: float = 0.0  # USD that the ledger and the prefix cache saved
 
 
 class Progress:
@@ -123,7 +124,8 @@ class Progress:
         told += f" ({60 * calls.done / age:,.0f} a minute"
         if calls.all > calls.done and age >= SOON_S:
             told += f", about {_clock(age * (calls.all - calls.done) / calls.done)} left"
-        return told + ")" + (f" {calls.usd:,.2f} USD" if calls.usd else "")
+        told += ")" + (f" {calls.usd:,.2f} USD" if calls.usd else "")
+        return told + (f", {calls.saved:,.2f} saved" if calls.usd is not None and calls.saved else "")
 
 
 def spark_tasks(context: SparkContext) -> Callable[[], Tasks]:

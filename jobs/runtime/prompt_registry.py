@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from udfs.llm.requests import prompt_sha, prompt_text
-from udfs.llm.tasks import TASKS
+from udfs.llm.requests import PROMPTS, prompt_sha, prompt_text
 
 PREFIX = "longloom-"
 UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # of an alias that no version has
@@ -20,11 +19,11 @@ def alias_of(sha: str) -> str:
 
 
 def register_prompts(client: Any) -> dict[str, dict[str, str]]:
-    """Register the text of every task that is not registered yet; version and hash by task.
+    """Register every prompt text that is not registered yet; version and hash by name (a task, or the correction turn).
 
     `client` is an MlflowClient. Raises MlflowException where its registry does not take prompts.
     """
-    return {task: {"version": _version(client, task), "sha": prompt_sha(task)} for task in TASKS}
+    return {task: {"version": _version(client, task), "sha": prompt_sha(task)} for task in PROMPTS}
 
 
 def _version(client: Any, task: str) -> str:

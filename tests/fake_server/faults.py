@@ -21,9 +21,9 @@ PASSING = frozenset(
 )  # fmt: skip
 LASTING = frozenset(
     {"length", "cut_off", "content_filter", "content_filter_400", "refusal", "empty_choices", "empty_text", "tool_call",
-     "bad_schema", "never_schema", "context_too_long", "bad_request"}
+     "bad_schema", "never_schema", "repairable", "context_too_long", "too_large", "bad_request"}
 )  # fmt: skip
-FATAL = frozenset({"quota", "authentication", "model_not_found"})
+FATAL = frozenset({"quota", "payment", "authentication", "model_not_found", "redirect"})
 CUT_OFF_AT = 4_096  # max_tokens up to which the fault "cut_off" cuts a reply
 BROKEN_WIRE = frozenset({"disconnect", "reset", "bad_body", "slow", "drip", "duplicate"})
 _MARK = re.compile(r"\[\[fault:([a-z_0-9]+)(?:\*(\d+))?\]\]")
@@ -39,6 +39,9 @@ _STATUSES: dict[str, tuple[int, str, str]] = {
     "context_too_long": (400, "context_length_exceeded", "This model's maximum context length is 10 tokens"),
     "bad_request": (400, "invalid_value", "Unknown parameter"),
     "quota": (429, "insufficient_quota", "You exceeded your current quota"),
+    "too_large": (413, "request_too_large", "Request body too large"),
+    "payment": (402, "payment_required", "Insufficient balance"),
+    "redirect": (307, "moved", "Temporary redirect"),
     "authentication": (401, "invalid_api_key", "Incorrect API key provided"),
     "model_not_found": (404, "model_not_found", "The model does not exist"),
 }
@@ -67,7 +70,7 @@ def error_response(kind: str, retry_after: float, message: str = "") -> web.Resp
     if kind not in _STATUSES:
         return None
     status, body = error_body(kind, message) or (500, {})
-    headers = {}
+    headers = {"location": "/elsewhere"} if kind == "redirect" else {}
     if kind == "rate_limited":
         headers["retry-after"] = f"{retry_after:g}"
     if kind == "rate_limited_date":
@@ -131,6 +134,8 @@ def spoil(kind: str, completion: dict[str, Any], is_correction: bool, max_tokens
     elif kind == "tool_call":
         call = {"id": "call_1", "type": "function", "function": {"name": "look_up", "arguments": "{}"}}
         message["content"], message["tool_calls"], choice["finish_reason"] = None, [call], "tool_calls"
+    elif kind == "repairable":  # as chat models write it: a fence, a word before it, a comma too many
+        message["content"] = f"Here it is:\n```json\n{message['content'][:-1]},}}\n```"
     elif kind == "never_schema" or (kind == "bad_schema" and not is_correction):
         message["content"] = json.dumps({"note": "this is not what was asked for", "label": None})
     return completion

@@ -44,7 +44,8 @@ class FakeOpenAI:
     def app(self) -> web.Application:
         """The aiohttp application."""
         app = web.Application(client_max_size=64 << 20)
-        app.router.add_post("/v1/chat/completions", self.chat)
+        for prefix in ("/v1", "/openai/deployments/{deployment}", "/serving-endpoints"):  # OpenAI, Azure, Databricks
+            app.router.add_post(f"{prefix}/chat/completions", self.chat)
         app.router.add_get("/v1/models", self.models)
         app.router.add_get("/log", self.show_log)
         self.batches.add_to(app.router)
@@ -63,7 +64,10 @@ class FakeOpenAI:
 
     def _refused(self, request: web.Request) -> web.Response | None:
         key = self.options["key"]
-        given = request.headers.get("authorization", "")
+        azure = "deployment" in request.match_info
+        given = f"Bearer {request.headers.get('api-key')}" if azure else request.headers.get("authorization", "")
+        if azure and "api-version" not in request.query:
+            return faults.error_response("model_not_found", 0, "Resource not found: no api-version")
         if key is None or given == f"Bearer {key}":
             return None
         # Like the real one, it repeats what it was given: clients must not pass that on. The end of what it wants tells

@@ -31,6 +31,7 @@ class Job:
         master: str = "local[2,4]",
         entry: Path = MAIN_JOB,
         log: Path | None = None,
+        folder: Path | None = None,
         **environment: str,
     ) -> None:
         self._said = log or root.parent / f"{root.name}.{time.monotonic_ns()}.log"
@@ -44,6 +45,7 @@ class Job:
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,
+                cwd=folder,
                 start_new_session=True,  # its processes can be told from all others
                 env={**os.environ, **environment},
             )

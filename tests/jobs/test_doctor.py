@@ -74,6 +74,32 @@ def test_a_java_nobody_tested_is_a_note(tmp_path: Path, monkeypatch: pytest.Monk
     assert health.check_java({"JAVA_HOME": str(home), **NOWHERE}).state == "note"
 
 
+def test_gpus_are_told_and_missed_only_where_they_are_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = tmp_path / "gpu.yaml"
+    wanted.write_text("influence: {device: cuda}\nembedder: {device: auto}\n", encoding="utf-8")
+    assert health.wants_gpu(wanted) == ["influence.device"] and health.wants_gpu(None) == []
+    none = health.check_gpu([], "13.0", [])
+    assert none.state == "good" and "run on the CPU" in none.detail
+    missing = health.check_gpu([], "13.0", ["influence.device"])
+    assert missing.state == "bad" and "influence.device is cuda, and there is none" in missing.detail and missing.mend
+    assert health.check_gpu(["H200", "H200"], "13.0", []) == Finding(
+        "gpu", "good", "H200, H200; torch is built for CUDA 13.0"
+    )
+    assert health.check_gpu(["H200"], None, []).state == "note"
+    assert health.check_gpu(["H200"], None, ["influence.device"]).state == "bad"
+
+    import torch
+
+    assert health.torch_cuda() == torch.version.cuda
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'NVIDIA H200'\n", encoding="utf-8")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert health.gpus() == ["NVIDIA H200"]
+    tool.unlink()
+    assert health.gpus() == []
+
+
 def test_missing_jars_name_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkout, "JARS", tmp_path / ".jars")
     found = health.check_jars(hashes=False)
@@ -155,7 +181,7 @@ def test_this_machine_is_well_and_quickly_told() -> None:
 
 def test_full_finds_everything_here(tmp_path: Path) -> None:
     findings = {finding.name: finding for finding in full(os.environ, str(tmp_path), None)}
-    assert set(findings) == {"python", "spark", "java", "jars", "encoder", "tokenizer", "disk", "memory"}
+    assert set(findings) == {"python", "spark", "java", "jars", "encoder", "tokenizer", "disk", "memory", "gpu"}
     assert "hashes as locked" in findings["jars"].detail
     assert {findings[name].state for name in ("python", "spark", "java", "jars", "encoder", "tokenizer")} == {"good"}
 

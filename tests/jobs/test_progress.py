@@ -33,6 +33,8 @@ def test_a_line_tells_stages_tasks_rate_and_what_is_left() -> None:
         (Calls(90, 360, 1.5), 90, "90 of 360 calls (60 a minute, about 4 min 30 s left) 1.50 USD"),
         (Calls(5, 360, 0.0), 5, "5 of 360 calls (60 a minute)"),  # too early to tell
         (Calls(90, 90, 1234.5), 90, "90 calls (60 a minute) 1,234.50 USD"),
+        (Calls(90, 90, 1.5, 0.25), 90, "90 calls (60 a minute) 1.50 USD, 0.25 saved"),
+        (Calls(90, 90, None, 0.25), 90, "90 calls (60 a minute)"),  # no price, no money
         (Calls(0, 360), 90, ""),
     ],
 )

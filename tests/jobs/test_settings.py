@@ -51,6 +51,11 @@ def test_overrides_are_yaml_and_beat_the_file(tmp_path: Path) -> None:
         ("llm={teacher: openai, api_key_env: '', model: mine, budget_usd: 5}", "the price of mine is not known"),
         ("llm.stages={samples: {budget_usd: 1}}", "budget_usd can only be set for the whole run"),
         ("llm.stages={samples: {modle: x}}", "stages.samples: modle"),
+        ("llm.stages={samples: {requests_per_minute: 60}}", "they share one limit"),
+        (
+            "llm.stages={samples: {model: x, rate_window_s: 5}, meta_records: {model: x}}",
+            r"and \(0, 0, 5.0\) in stages.samples",
+        ),
     ],
 )
 def test_faults_between_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, override: str, told: str) -> None:

@@ -108,12 +108,14 @@ class Coordinator:
         if not started.wait(START_S):
             raise OSError(f"the coordinator of calls did not start on {host}")
 
-    def expect(self, stage: str, calls: int) -> None:
-        """So many further calls are about to be made for a stage."""
+    def expect(self, stage: str, calls: int, served: int = 0, saved: float = 0.0) -> None:
+        """So many further calls are about to be made for a stage; the ledger served others, which had cost `saved`."""
 
         def note() -> None:
             progress = self._stage(stage).progress
             progress.expected = progress.answered + calls
+            progress.served += served
+            progress.saved_ledger += saved
 
         self._loop.call_soon_threadsafe(note)
 
@@ -226,6 +228,8 @@ class Coordinator:
         progress.tokens_out += tokens_out or 0
         progress.tokens_cached += cached or 0
         progress.usd += usd
+        if stage.price is not None and cached:
+            progress.saved_cache += stage.price.cost(tokens_in or 0, tokens_out or 0) - usd
 
     def _lose(self, client: _Client) -> None:
         """A client is gone: its calls are no longer open, and nobody will tell what they came to."""

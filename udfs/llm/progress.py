@@ -20,13 +20,19 @@ class Progress:
     tokens_out: int = 0
     tokens_cached: int = 0
     usd: float = 0.0
+    served: int = 0  # requests that the ledger answered instead
+    saved_ledger: float = 0.0  # USD that they had cost
+    saved_cache: float = 0.0  # USD that the provider's prefix cache took off
 
     def line(self, stage: str, price: Price | None) -> str:
-        """One line: done, tokens, money spent and projected."""
+        """One line: done, tokens, money spent and projected, and what was saved."""
         cached = self.tokens_cached / self.tokens_in if self.tokens_in else 0.0
         told = f"{stage:<20} {self.answered:>8,} of {max(self.expected, self.answered):,} calls  "
         told += f"{self.tokens_in:,} tokens in ({cached:.0%} cached)  {self.tokens_out:,} out"
+        if self.served:
+            told += f"  {self.served:,} served from the ledger"
         if price is None or not self.answered:
             return told
         whole = self.usd / self.answered * max(self.expected, self.answered)
-        return f"{told}  {self.usd:.2f} USD spent, {whole:.2f} projected"
+        saved = f"{self.saved_ledger:.2f} saved by the ledger, {self.saved_cache:.2f} by the prefix cache"
+        return f"{told}  {self.usd:.2f} USD spent, {whole:.2f} projected, {saved}"

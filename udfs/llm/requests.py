@@ -42,6 +42,9 @@ REQUEST_SCHEMA = pa.schema(
 )
 
 Batches = Iterator[pa.RecordBatch]
+CORRECTION_FILE = "correction.j2"
+CORRECTION = "correction"  # the prompt of a further turn, not of a task
+PROMPTS = (*TASKS, CORRECTION)
 HELD_TO_SCHEMA = ("schema", "object_schema")  # modes in which the server is given the schema, in its own form
 
 
@@ -85,13 +88,13 @@ def _environment() -> ImmutableSandboxedEnvironment:
 
 @cache
 def prompt_sha(task_name: str) -> str:
-    """sha256 of a task's prompt file: part of the recipe of what it makes."""
-    return hashlib.sha256(_prompt_text(task_named(task_name).prompt_file).encode("utf-8")).hexdigest()
+    """sha256 of a prompt file; a task's is part of the recipe of what it makes."""
+    return hashlib.sha256(prompt_text(task_name).encode("utf-8")).hexdigest()
 
 
-def prompt_text(task_name: str) -> str:
-    """A task's prompt file, as it is hashed."""
-    return _prompt_text(task_named(task_name).prompt_file)
+def prompt_text(name: str) -> str:
+    """One of PROMPTS, as it is hashed."""
+    return _prompt_text(CORRECTION_FILE if name == CORRECTION else task_named(name).prompt_file)
 
 
 def _block(prompt_file: str, block: str, variables: Mapping[str, Any]) -> str:
@@ -184,7 +187,7 @@ def request_row(request: Request, input_id: str, variables: str) -> dict[str, An
 
 def correction(request: Request, reply_text: str, problem: str) -> Request:
     """The one further turn after a reply that does not fit its schema; it has a key of its own."""
-    user = _block("correction.j2", "user", {"problem": problem})
+    user = _block(CORRECTION_FILE, "user", {"problem": problem})
     turns = (
         Message(role="assistant", content=encodable(reply_text)),
         Message(role="user", content=user),

@@ -126,6 +126,24 @@ def test_a_budget_holds_where_a_server_does_not_meter(tmp_path: Path) -> None:
     assert {row["error_kind"] for row in rows if row["status"] != "ok"} == {"budget"}
 
 
+def test_what_the_ledger_and_the_cache_saved_is_told(tmp_path: Path) -> None:
+    """The second draw on a long text finds its prompt cached: it costs less than its tokens would."""
+    with FakeServer() as server:
+        prices = {"price_input": 10.0, "price_output": 10.0, "price_cached": 1.0}
+        settings = settings_for(server, api_key_env="", concurrency=1, **prices)
+        with coordinating(settings) as coordinator:
+            coordinator.expect("stage", 2, served=7, saved=1.25)
+            draws = [settings.model_copy(update={"seed": seed}) for seed in (1, 2)]
+            texts = [request_rows(["rice " * 4_000], draw) for draw in draws]
+            run = send(settings, str(tmp_path), "stage", tmp_path.name, coordinator=coordinator.address)
+            assert [row["status"] for row in outcomes(run(iter(texts))).values()] == ["ok", "ok"]
+            told = coordinator.progress("stage")
+    assert told is not None and (told.served, told.saved_ledger, told.answered) == (7, 1.25, 2)
+    assert told.tokens_cached > 4_000
+    assert told.saved_cache == pytest.approx(told.tokens_cached * 9.0 / 1e6)
+    assert told.usd == pytest.approx((told.tokens_in + told.tokens_out) * 10.0 / 1e6 - told.saved_cache)
+
+
 def test_limits_are_taken_from_headers(tmp_path: Path) -> None:
     with FakeServer(lifetime=60, grants={"requests": 60}) as server:
         settings = settings_for(server, api_key_env="", concurrency=2, rate_window_s=2.0)

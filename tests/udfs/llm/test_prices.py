@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from udfs.llm.prices import Price, price, price_of, table_date
+from udfs.llm.progress import Progress
 from udfs.settings import LlmSettings
 
 
@@ -39,3 +40,12 @@ def test_the_offline_teacher_costs_nothing() -> None:
 )
 def test_cost(tokens: tuple[int, int, int], dollars: float) -> None:
     assert Price(2.0, 8.0, 0.5).cost(*tokens) == pytest.approx(dollars)
+
+
+def test_a_line_of_progress_tells_what_was_saved() -> None:
+    told = Progress(10, 5, 1_000, 200, 400, usd=2.0, served=3, saved_ledger=1.5, saved_cache=0.25)
+    assert told.line("samples", Price(1.0, 2.0, 0.5)) == (
+        "samples                     5 of 10 calls  1,000 tokens in (40% cached)  200 out  3 served from the ledger  "
+        "2.00 USD spent, 4.00 projected, 1.50 saved by the ledger, 0.25 by the prefix cache"
+    )
+    assert told.line("samples", None).endswith("200 out  3 served from the ledger")

@@ -60,6 +60,10 @@ END_STATES = {
     "[[fault:empty_text]]": ("lasting", "empty", 1),
     "[[fault:tool_call]]": ("lasting", "tool_call", 1),
     "[[fault:context_too_long]]": ("lasting", "context_too_long", 1),
+    "[[fault:too_large]]": ("lasting", "context_too_long", 1),
+    "[[fault:payment]]": ("fatal", "quota", 1),
+    "[[fault:redirect]]": ("fatal", "not_found", 1),  # and the key goes nowhere else
+    "[[fault:repairable]]": ("ok", None, 1),  # by the library
     "[[fault:bad_schema]]": ("ok", None, 2),  # the correction turn
     "[[fault:never_schema]]": ("lasting", "bad_json", 2),
     "nothing wrong": ("ok", None, 1),
@@ -132,6 +136,30 @@ def test_most_tries_failing_stops_a_stage_and_names_the_commonest_errors(tmp_pat
     (sentence,) = {row["error"] for row in stopped}
     assert sentence.startswith("51 of the last ") and " tries failed: " in sentence
     assert all(kind in sentence for kind in ("× server (HTTP 503: Overloaded)", "× connection (", "× refusal ("))
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "state"),
+    [
+        ("openai/deployments/gpt", {"key_header": "api-key", "query": {"api-version": "2024-10-21"}}, ("ok", None)),
+        ("openai/deployments/gpt", {"key_header": "api-key"}, ("fatal", "not_found")),
+        ("openai/deployments/gpt", {"query": {"api-version": "2024-10-21"}}, ("fatal", "authentication")),
+        ("serving-endpoints", {}, ("ok", None)),
+        ("serving-endpoints", {"key_header": "api-key"}, ("fatal", "authentication")),
+    ],
+)
+def test_addresses_of_azure_and_databricks(
+    server: FakeServer,
+    settings: LlmSettings,
+    tmp_path: Path,
+    path: str,
+    more: dict[str, object],
+    state: tuple[str, str],
+) -> None:
+    there = settings.model_copy(update={"base_url": f"http://127.0.0.1:{server.port}/{path}", **more})
+    rows = request_rows([f"at {path} {tmp_path.name}"], there)
+    ((_, row),) = outcomes(send(there, str(tmp_path), "stage", tmp_path.name)(iter([rows]))).items()
+    assert (row["status"], row["error_kind"]) == state, row
 
 
 def test_a_tenth_of_the_tries_failing_stops_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,156 @@
+"""What a change costs in calls, and where the key is, by the server's own log of whole runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+import sql
+from jobs.report import FILE, gather, open_root, page
+from jobs.runtime.errors import RecipeChanged
+from jobs.runtime.plans import make_plan
+from jobs.runtime.settings import load_settings
+from jobs.runtime.synthesis import Choices, Synthesis
+from jobs.stages import STAGES
+from tests.equality import assert_same_tables, tables_at
+from tests.fake_server.client import FakeServer
+from tests.faults.corpus import teacher, write_corpus
+from tests.faults.job import REPOSITORY, Job
+
+pytestmark = [pytest.mark.spark, pytest.mark.faults, pytest.mark.timeout(3600)]
+
+CONCURRENCY = 2  # calls in flight per task, of which there are two
+PARSED = ("meta_records", "samples")  # stages whose function reads the replies
+
+
+@dataclass
+class World:
+    """A corpus, a server, and a root on which one run has ended."""
+
+    spark: SparkSession
+    given: list[str]
+    root: Path
+    server: FakeServer
+    said: str
+
+    def tasks(self, since: int = 0) -> Counter[str]:
+        """Requests by task, those left out that came before."""
+        return Counter(str(request.get("task")) for request in self.server.requests()[since:])
+
+    def synthesize(self, root: Path, *more: str, stages: Sequence[Any] = STAGES, **choices: Any) -> int:
+        settings = load_settings(None, [*self.given, *more], str(root))
+        return Synthesis(self.spark, settings, stages, Choices(**choices)).run()
+
+
+@pytest.fixture(scope="module")
+def world(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("world")
+    with FakeServer(lifetime=3600.0, key=os.environ["FAKE_KEY"]) as server:
+        given = [*write_corpus(folder), *teacher(server.base_url, CONCURRENCY)]
+        with Job(folder / "root", given) as job:
+            assert job.end() == 0, job.said
+        yield World(spark, given, folder / "root", server, job.said)
+
+
+@pytest.fixture
+def root(world: World, tmp_path: Path) -> Path:
+    """A copy of the root, to be changed."""
+    return Path(shutil.copytree(world.root, tmp_path / "root"))
+
+
+def test_how_it_is_sent_makes_no_call(world: World, root: Path) -> None:
+    sent = len(world.server.requests())
+    other = ("llm.concurrency=5", "llm.timeout_s=77", "llm.max_error_share=0.9", "llm.requests_per_minute=6000")
+    assert world.synthesize(root, *other) == 0
+    assert world.synthesize(root, *other, recompute=("meta_records",)) == 0
+    assert len(world.server.requests()) == sent
+
+
+@pytest.mark.parametrize("name", PARSED)
+def test_another_parser_makes_no_call(world: World, root: Path, name: str) -> None:
+    """A stage whose code changed has another revision: stored rows are not mixed, and replies are read once more."""
+    sent = len(world.server.requests())
+    stages = [replace(stage, revision=stage.revision + 1) if stage.name == name else stage for stage in STAGES]
+    with pytest.raises(RecipeChanged, match=f"--recompute {name} "):
+        world.synthesize(root, stages=stages)
+    assert world.synthesize(root, stages=stages, recompute=(name,)) == 0
+    assert len(world.server.requests()) == sent
+    same = [stage.name for stage in STAGES if stage.name not in (name, "influence")]
+    assert_same_tables(tables_at(world.spark, root), tables_at(world.spark, world.root), same)
+
+
+def test_another_prompt_makes_its_own_calls_and_later_ones(world: World, root: Path, tmp_path: Path) -> None:
+    """The file is edited as a user would edit it, in a copy that comes first on the path of driver and workers."""
+    shutil.copytree(REPOSITORY / "udfs", tmp_path / "edited/udfs", ignore=shutil.ignore_patterns("__pycache__"))
+    prompt = tmp_path / "edited/udfs/llm/prompts/task_rewrite.j2"
+    text = prompt.read_text(encoding="utf-8")
+    prompt.write_text(text.replace("{% block user %}", "{% block user %}\nWrite plainly.", 1), encoding="utf-8")
+    assert prompt.read_text(encoding="utf-8") != text
+    edited: dict[str, Any] = {"PYTHONPATH": str(tmp_path / "edited"), "folder": tmp_path}
+    before, sent = world.tasks(), len(world.server.requests())
+    with Job(root, world.given, **edited) as job:
+        assert job.end() == 2 and "--recompute task_rewrites" in job.said, job.said
+    assert len(world.server.requests()) == sent
+    with Job(root, world.given, "--recompute", "task_rewrites", **edited) as job:
+        assert job.end() == 0, job.said
+    made = world.tasks(sent)
+    assert made.pop("task_rewrite") == before["task_rewrite"], "each of them once"
+    assert set(made) <= {"instruction", "answer"}, "what comes later is asked where what it reads has changed"
+    sent = len(world.server.requests())
+    with Job(root, world.given, "--recompute", "meta_records", **edited) as job:
+        assert job.end() == 0, job.said
+    assert len(world.server.requests()) == sent, "all of it is in the ledger"
+
+
+def test_a_budget_of_two_fifths_of_the_plan(world: World, tmp_path: Path) -> None:
+    """Status 3 within a call per worker of it; runs after it pay for the rest alone."""
+    root, corpus = tmp_path / "root", [one for one in world.given if not one.startswith("llm=")]
+    with FakeServer(lifetime=3600.0, key=os.environ["FAKE_KEY"], latency=0.05) as server:
+        given = [*corpus, *teacher(server.base_url, CONCURRENCY)]
+        plan = make_plan(world.spark, load_settings(None, given, str(root)), STAGES, 10**9)
+        planned = sum(stage.calls.expected for stage in plan.stages)
+        budget = int(0.4 * planned)
+        assert budget >= 10 and not server.requests()
+        with Job(root, [*given, f"llm.budget_calls={budget}"]) as job:
+            assert job.end() == 3, job.said
+        assert "budget" in job.said and "Traceback" not in job.said
+        sent = len(server.requests())
+        assert budget - 2 * CONCURRENCY <= sent <= budget + 2, (budget, sent)
+        answered = sum(request["answered"] for request in server.requests())
+        assert answered == sent == tables_at(world.spark, root).read("llm_calls").count(), "what was answered is kept"
+        with Job(root, given) as job:
+            assert job.end() == 0, job.said
+        hashes = [request["hash"] for request in server.requests() if request["answered"]]
+        assert len(hashes) == len(set(hashes)), "nothing is paid for twice"
+        assert len(hashes) == len(world.tasks() and {request["hash"] for request in world.server.requests()})
+    print(f"\nplanned {planned:.0f} calls, budget {budget}, sent {sent}")
+
+
+def test_the_key_is_nowhere(world: World, tmp_path: Path) -> None:
+    """No table, file, log, MLflow run, report or sentence holds it, not even where the server repeats what it got."""
+    key = os.environ["FAKE_KEY"]
+    tables = tables_at(world.spark.newSession(), world.root)
+    html = page(gather(tables, open_root(tables)))
+    (world.root / FILE).write_text(html, encoding="utf-8")
+    decoded = "\n".join(line for name in sql.tables() for line in tables.read(name).toJSON().collect())
+    assert len(decoded) > 10**5 and "FAKE_KEY" in decoded, "the variable's name is there, in the settings of the run"
+    assert key not in decoded and key not in world.said and key not in html
+    files = [path for path in world.root.rglob("*") if path.is_file()]
+    assert any("_mlflow" in str(path) for path in files)
+    assert not [path for path in files if key.encode() in path.read_bytes()]
+
+    wrong = "canary-wrong-5b20c4"
+    with Job(tmp_path / "root", world.given, FAKE_KEY=wrong) as job:
+        assert job.end() == 6, job.said
+    assert "FAKE_KEY" in job.said and wrong not in job.said and "Traceback" not in job.said, job.said
+    assert not [
+        path for path in (tmp_path / "root").rglob("*") if path.is_file() and wrong.encode() in path.read_bytes()
+    ]
