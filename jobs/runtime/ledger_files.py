@@ -68,13 +68,14 @@ def import_calls(runner: Runner, calls: DataFrame) -> int:
 
 
 def calls_in(spark: SparkSession, folder: str) -> DataFrame:
-    """The calls of an exported folder. Raises SettingsFault where there are none, or others."""
+    """The calls of an exported folder, or of the one in it. Raises SettingsFault where there are none, or others."""
     files, path = fsspec.core.url_to_fs(folder)
-    name = next((name for name in FORMATS if files.exists(posixpath.join(path, name))), None)
-    if name is None:
+    below = next((name for name in FORMATS if files.exists(posixpath.join(path, name))), "")
+    name = below or posixpath.basename(path.rstrip("/"))
+    if name not in FORMATS or not files.exists(path):
         raise SettingsFault([f"{folder}: no exported ledger (expected a folder {' or '.join(FORMATS)} in it)"])
     reader = spark.read.schema(CALL_DDL) if name == "jsonl" else spark.read
-    place = posixpath.join(folder, name)
+    place = posixpath.join(folder, below).rstrip("/")
     calls = reader.json(place) if name == "jsonl" else reader.parquet(place)
     missing = [field.name for field in CALL_SCHEMA if field.name not in calls.columns]
     if missing:

@@ -26,6 +26,7 @@ from jobs.stages import STAGES
 from tests.equality import tables_at
 from tests.fake_server.client import FakeServer
 from tests.small_corpus import fitting, small_corpus, synthesize
+from udfs.llm.prices import price_of
 
 pytestmark = [pytest.mark.spark, pytest.mark.end_to_end, pytest.mark.faults, pytest.mark.timeout(3600)]
 NEAR = 0.15
@@ -87,6 +88,25 @@ def tokens_in(stages: list[dict[str, Any]]) -> tuple[float, int]:
     return planned, sum(one["actual"]["tokens_in"] for one in stages)
 
 
+def require_first_plan(world: World, first: Plan) -> None:
+    """The plan that knew nothing but the input, against all that the server metered, the preview's calls included."""
+    price = price_of(world.settings.llm)
+    assert price is not None
+    stage_of = {str(stage.task): stage.name for stage in STAGES if stage.task} | {"type_label": "document_types"}
+    planned, metered, spent = 0.0, 0, 0.0
+    told = {stage.stage: stage for stage in first.stages}
+    for request in world.server.requests():
+        stage, usage = told[stage_of[request["task"]]], request["usage"]
+        planned += stage.tokens_in.expected / stage.calls.expected
+        metered += usage["prompt_tokens"]
+        cached = usage["prompt_tokens_details"]["cached_tokens"]
+        spent += price.cost(usage["prompt_tokens"], usage["completion_tokens"], cached)
+    money = first.as_dict()["total"]["money"]
+    print(f"first plan: {planned:,.0f} tokens in for {metered:,}; {spent:.4f} USD in {money}")
+    assert planned == pytest.approx(metered, rel=NEAR)
+    assert money["low"] <= spent <= money["high"]
+
+
 def test_plan_preview_and_run_agree(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     first = world.plan()
     assert {stage.stage for stage in first.stages if stage.calls.low > 0} == {
@@ -112,6 +132,7 @@ def test_plan_preview_and_run_agree(world: World, capsys: pytest.CaptureFixture[
     spent = sum(one["actual"]["money"] for one in summary["plan"])
     assert money["low"] <= spent <= money["high"]
     assert spent == pytest.approx(money["expected"], rel=NEAR), "after a preview"
+    require_first_plan(world, first)
     hashes = [entry["hash"] for entry in world.server.requests() if entry["answered"]]
     assert len(hashes) == len(set(hashes)), "no request was answered twice"
     assert all(stage.calls.high == 0 for stage in world.plan().stages), "nothing is left to ask"

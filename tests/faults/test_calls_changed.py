@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +20,7 @@ import sql
 from jobs.report import FILE, gather, open_root, page
 from jobs.runtime.errors import RecipeChanged
 from jobs.runtime.plans import make_plan
+from jobs.runtime.runs import runs
 from jobs.runtime.settings import load_settings
 from jobs.runtime.synthesis import Choices, Synthesis
 from jobs.stages import STAGES
@@ -40,6 +44,7 @@ class World:
     root: Path
     server: FakeServer
     said: str
+    asked: set[str]  # hashes of its requests
 
     def tasks(self, since: int = 0) -> Counter[str]:
         """Requests by task, those left out that came before."""
@@ -57,7 +62,8 @@ def world(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iter
         given = [*write_corpus(folder), *teacher(server.base_url, CONCURRENCY)]
         with Job(folder / "root", given) as job:
             assert job.end() == 0, job.said
-        yield World(spark, given, folder / "root", server, job.said)
+        asked = {request["hash"] for request in server.requests()}
+        yield World(spark, given, folder / "root", server, job.said, asked)
 
 
 @pytest.fixture
@@ -110,6 +116,33 @@ def test_another_prompt_makes_its_own_calls_and_later_ones(world: World, root: P
     assert len(world.server.requests()) == sent, "all of it is in the ledger"
 
 
+def typed(job: str, *arguments: str) -> str:
+    """A job as a user types it; what it printed."""
+    command = [sys.executable, "-m", f"jobs.{job}", *arguments]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_ledger_taken_elsewhere_answers_everything(world: World, root: Path, tmp_path: Path) -> None:
+    """Exported, taken in by a new root, planned, run and replayed by the commands that users type: nothing is sent."""
+    sent, out, new = len(world.server.requests()), tmp_path / "calls", tmp_path / "new"
+    calls = tables_at(world.spark, root).read("llm_calls").count()
+    assert f"{calls:,} calls in {out}/parquet" in typed("ledger", "export", "--root", str(root), "--out", str(out))
+    assert f"{calls:,} calls taken in" in typed("ledger", "import", "--root", str(new), "--in", str(out / "parquet"))
+    assert "0 calls taken in" in typed("ledger", "import", "--root", str(new), "--from", str(root))
+    given = [part for one in world.given for part in ("--set", one)]
+    plan = json.loads(typed("plan", "--root", str(new), "--json", *given))
+    calls_of = {one["stage"]: one["calls"]["high"] for one in plan["stages"]}
+    assert calls_of["meta_records"] == 0 < calls_of["samples"], "what is asked of the input itself is known to be there"
+    assert world.synthesize(new) == 0
+    assert len(world.server.requests()) == sent
+    assert_same_tables(tables_at(world.spark, new), tables_at(world.spark, world.root))
+    (run,) = [one for one in runs(tables_at(world.spark, new)) if one.job == "synthesize"]
+    said = typed("replay", "--run", run.run_id, "--from", str(new), "--root", str(tmp_path / "replayed"))
+    assert len(world.server.requests()) == sent and "equal" in said, said
+
+
 def test_a_budget_of_two_fifths_of_the_plan(world: World, tmp_path: Path) -> None:
     """Status 3 within a call per worker of it; runs after it pay for the rest alone."""
     root, corpus = tmp_path / "root", [one for one in world.given if not one.startswith("llm=")]
@@ -130,7 +163,7 @@ def test_a_budget_of_two_fifths_of_the_plan(world: World, tmp_path: Path) -> Non
             assert job.end() == 0, job.said
         hashes = [request["hash"] for request in server.requests() if request["answered"]]
         assert len(hashes) == len(set(hashes)), "nothing is paid for twice"
-        assert len(hashes) == len(world.tasks() and {request["hash"] for request in world.server.requests()})
+        assert set(hashes) == world.asked, "and in the end all was asked that a run without a budget asks"
     print(f"\nplanned {planned:.0f} calls, budget {budget}, sent {sent}")
 
 
