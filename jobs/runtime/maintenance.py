@@ -51,15 +51,16 @@ def maintain(runner: Runner, stages: Sequence[Stage], hours: int, keep: Sequence
     tables = runner.tables
     names = [name for name in sql.tables() if tables.exists(name)]
     retained = max([hours, *_ages(tables, names, keep)])
-    remembered = retained + AHEAD_H if keep else retained
     before = {name: tables.version(name) for name in names}
     try:
         for name in names:
             if name in ADDITIVE:
                 fold(tables, name)
             _pack(tables, name)
-            _remember(tables, name, remembered)
+            _remember(tables, name, retained)
             _vacuum(tables, name, retained)
+            if keep:
+                _remember(tables, name, retained + AHEAD_H)
             runner.say(f"{name:<20} version {before[name]} → {tables.version(name)}")
     finally:
         after = {name: tables.refresh(name) for name in names}
@@ -160,9 +161,10 @@ def _remembered(tables: Tables, name: str) -> int:
 def _remember(tables: Tables, name: str, hours: int) -> None:
     """Make a table remember removed files, and its log, for as long as versions shall stay readable.
 
-    Without it a vacuum takes a file that was removed more than a week ago for one that nobody ever wrote.
+    Without it a vacuum takes a file that was removed more than a week ago for one that nobody ever wrote. It goes by
+    this and not by the hours it is given, but for 0.
     """
-    hours = max(hours, SHORTEST_H)
+    hours = hours or SHORTEST_H
     if _remembered(tables, name) == hours:
         return
     tables.fence()
@@ -176,8 +178,11 @@ def _remember(tables: Tables, name: str, hours: int) -> None:
 
 
 def _vacuum(tables: Tables, name: str, hours: int) -> None:
-    """Delta's own check is off: `require_retention` has asked, and a table may remember more than is retained."""
+    """Drop what was removed before the table's memory, or all of it at 0 hours.
+
+    Delta's own check is off: `require_retention` has asked.
+    """
     tables.fence()
     with tables.noted(NOTE), tables.configured(CHECK, "false"):
-        tables.spark.sql(f"VACUUM {tables.sql_name(name)} RETAIN {hours} HOURS")
+        tables.spark.sql(f"VACUUM {tables.sql_name(name)}" + ("" if hours else " RETAIN 0 HOURS"))
     tables.refresh(name)

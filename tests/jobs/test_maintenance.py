@@ -133,11 +133,18 @@ def test_the_versions_of_a_kept_run_stay_readable(spark: SparkSession, root: str
     maintain(run("m4"), STAGES, 168)
     with pytest.raises(Exception, match=r"DELTA_|does not exist|FILE_NOT_EXIST"):
         rows_of_first_version()
+    note_a_run(run("run-3"), lambda tables: tables.delete("nodes", "node = 'a'", {}))
+    grow_older(spark, root, 30)
+    last, files = run("reader").tables.version("nodes"), len(list(Path(root, "nodes").glob("*.parquet")))
+    maintain(run("m5"), STAGES, 40)
+    assert len(list(Path(root, "nodes").glob("*.parquet"))) == files, f"removed 30 hours ago, by version {last}"
+    maintain(run("m5"), STAGES, 20)
+    assert len(list(Path(root, "nodes").glob("*.parquet"))) < files, "a retention below a week is kept to as well"
     grow_older(spark, root, 800)
     with pytest.raises(
-        SettingsFault, match=r"--keep run-1: it ended .* hours ago, and the tables remember .* 168 hours"
+        SettingsFault, match=r"--keep run-1: it ended .* hours ago, and the tables remember .* 20 hours"
     ):
-        maintain(run("m5"), STAGES, 168, ["run-1"])
+        maintain(run("m6"), STAGES, 168, ["run-1"])
 
 
 def test_a_short_retention_must_be_meant() -> None:
