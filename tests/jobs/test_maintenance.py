@@ -22,6 +22,7 @@ from jobs.runtime.tables import Once, Tables
 from jobs.stages import STAGES
 from tests.roots import make_runner, prose, run_stages, write_conversations, write_documents
 
+REMOVED_AT = re.compile(r'("deletionTimestamp":)(\d+)')  # in a Delta log
 COUNTS = "id string, parent_ids array<string>, reject_reason string, run_id string, recipe string, node string, \
 batch string, setting string, document_type string, field string, value string, count bigint"
 
@@ -97,9 +98,6 @@ def grow_older(spark: SparkSession, root: str, hours: int) -> None:
     jvm = spark.sparkContext._jvm
     assert jvm is not None
     jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
-
-
-REMOVED_AT = re.compile(r'("deletionTimestamp":)(\d+)')
 
 
 @pytest.mark.spark
