@@ -1,158 +1,193 @@
-"""The door to GraphFrames: a type's graph as a GraphFrame, and figures of all graphs from one run per algorithm.
+"""Figures of every graph: components, degrees, communities and PageRank, one row per (setting, document type).
 
-It refuses to know how counts came to be and who reads the figures. Graphs of different (setting, type) share no
-node, so each algorithm runs once over their disjoint union and its result is split afterwards.
+A whole graph lies in one Arrow group, as it does for walks. It refuses to know how counts came to be and who reads
+the figures.
 """
 
 from __future__ import annotations
 
-from typing import cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
-from graphframes import GraphFrame
-from pyspark.sql import Column, DataFrame, Window
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from graphs.checkpoints import settled
+if TYPE_CHECKING:  # else imported by the workers that need it
+    from scipy.sparse import csr_array
 
-GROUP = ("setting", "document_type")
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
 PAGERANK_ROUNDS = 10
+RESET = 0.15  # PageRank's chance to begin anew, 1 - damping
 LABEL_ROUNDS = 5
 TOP = 10  # nodes named per graph
 DIGITS = 9  # PageRank is rounded, so that equal ranks tie whatever the order of summation
 
+NAMED = pa.struct([("field", pa.string()), ("value", pa.string()), ("pagerank", pa.float64())])
+FIGURES = pa.schema(
+    [
+        ("setting", pa.string()),
+        ("document_type", pa.string()),
+        ("nodes", pa.int64()),
+        ("edges", pa.int64()),
+        ("components", pa.int64()),
+        ("largest_component", pa.int64()),
+        ("communities", pa.int64()),
+        ("mean_degree", pa.float64()),
+        ("max_degree", pa.int64()),
+        ("top_pagerank", pa.list_(NAMED)),
+    ]
+)
+FIGURE_COLUMNS = (
+    "setting string, document_type string, nodes bigint, edges bigint, components bigint, largest_component bigint, "
+    "communities bigint, mean_degree double, max_degree bigint, "
+    "top_pagerank array<struct<field:string,value:string,pagerank:double>>"
+)
 
-def graph_frame(nodes: DataFrame, edges: DataFrame, setting: str, document_type: str) -> GraphFrame:
-    """The graph of one (setting, type): vertices [id, field, value, count], edges [src, dst, w].
 
-    Counts are summed over batches. The weight is called `w`, because PageRank writes a `weight` of its own.
-    """
+@dataclass(frozen=True)
+class Links:
+    """The undirected edges of a graph of `n` nodes, numbered 0 .. n - 1."""
 
-    def here(frame: DataFrame) -> DataFrame:
-        return frame.where((F.col("setting") == setting) & (F.col("document_type") == document_type))
+    n: int
+    source: Ints  # [edges]
+    target: Ints  # [edges]
 
-    vertices = summed_nodes(here(nodes)).select(F.col("node").alias("id"), "field", "value", "count")
-    links = summed_edges(here(edges), here(nodes))
-    return GraphFrame(vertices, links.select(F.col("source").alias("src"), F.col("target").alias("dst"), "w"))
+    def both_ways(self) -> tuple[Ints, Ints]:
+        """(from, to) of each edge in both directions, [2 edges] each."""
+        return np.concatenate([self.source, self.target]), np.concatenate([self.target, self.source])
+
+    def matrix(self) -> csr_array:
+        """Symmetric adjacency [n, n]; an entry counts the edges between two nodes."""
+        from scipy.sparse import csr_array
+
+        ends = self.both_ways()
+        return csr_array((np.ones(len(ends[0])), ends), shape=(self.n, self.n))
 
 
 def graph_statistics(nodes: DataFrame, edges: DataFrame) -> DataFrame:
-    """One row per (setting, type) that has a node, already computed (nothing stays cached but these rows).
+    """One row per (setting, type) that has a node, columns FIGURE_COLUMNS.
 
-    nodes, edges, components, largest_component, communities bigint; mean_degree double; max_degree bigint (distinct
-    neighbours); top_pagerank array<struct<field, value, pagerank>>, ranks of a graph summing to 1.
+    `nodes` and `edges` may hold several rows per key, negative counts among them: they are summed, and what sums to
+    nothing is gone, with the edges of a node that is gone. Degrees count distinct neighbours; the ranks of a graph sum
+    to 1.
     """
-    vertices = summed_nodes(nodes).withColumn("id", _number("node")).persist()
-    linked = summed_edges(edges, nodes).select(_number("source").alias("src"), _number("target").alias("dst"), "w")
-    links = linked.persist()
-    figures = _per_node(vertices, links).persist()
-    try:
-        return settled(_per_graph(figures))
-    finally:
-        for frame in (figures, links, vertices):
-            frame.unpersist()
+
+    def figures(key: tuple[pa.Scalar, ...], table: pa.Table) -> pa.Table:
+        told = figures_of_group(table)
+        setting, document_type = (part.as_py() for part in key)
+        rows = [{"setting": setting, "document_type": document_type, **told}] if told else []
+        return pa.Table.from_pylist(rows, FIGURES)
+
+    rows = _tagged_rows(nodes, edges)
+    return rows.groupBy("setting", "document_type").applyInArrow(cast(Any, figures), FIGURE_COLUMNS)
 
 
-def summed_nodes(nodes: DataFrame) -> DataFrame:
-    """[setting, document_type, field, value, node, count], summed over batches, without what sums to nothing."""
-    summed = nodes.groupBy(*GROUP, "field", "value", "node").agg(F.sum("count").alias("count"))
-    return summed.where(F.col("count") > 0)
+def figures_of_group(table: pa.Table) -> dict[str, Any]:
+    """The figures of one graph from its tagged rows in any order; empty where no node is left."""
+    from scipy.sparse.csgraph import connected_components
+
+    is_edge = table["is_edge"].combine_chunks()
+    named = _nodes_of(table.filter(pc.invert(is_edge)))
+    if not named.num_rows:
+        return {}
+    links = _links_of(table.filter(is_edge), named["a"].to_numpy())
+    degree = np.bincount(links.both_ways()[0], minlength=links.n)
+    components, component = connected_components(links.matrix(), directed=False)
+    return {
+        "nodes": links.n,
+        "edges": len(links.source),
+        "components": int(components),
+        "largest_component": int(np.bincount(component).max()),
+        "communities": len(np.unique(communities(links))),
+        "mean_degree": float(degree.sum() / links.n),
+        "max_degree": int(degree.max()),
+        "top_pagerank": _top(named, page_rank(links)),
+    }
 
 
-def summed_edges(edges: DataFrame, nodes: DataFrame) -> DataFrame:
-    """[setting, document_type, source, target, w], summed over batches, between nodes that are there."""
-    there = summed_nodes(nodes).select(*GROUP, "node")
-    summed = edges.groupBy(*GROUP, "source", "target").agg(F.sum("count").alias("w")).where(F.col("w") > 0)
-    for end in ("source", "target"):
-        summed = summed.join(there.withColumnRenamed("node", end), [*GROUP, end], "left_semi")
-    return summed.select(*GROUP, "source", "target", "w")
+def communities(links: Links, rounds: int = LABEL_ROUNDS) -> Ints:
+    """[n] labels by synchronous label propagation, a node without edges keeping its own.
 
-
-def connected_components(vertices: DataFrame, links: DataFrame) -> DataFrame:
-    """[id, component] of an undirected graph, vertices [id bigint], links [src, dst]; a component is its least id.
-
-    GraphX's version: on graphs of small diameter it is several times faster than the two-phase one, names components
-    by their least id, needs no checkpoint directory and leaves no DataFrame cached.
+    Each round a node takes the commonest label of its neighbours, ties to the least, so that no label depends on the
+    order in which edges come.
     """
-    found = GraphFrame(vertices, links).connectedComponents(algorithm="graphx")
-    return cast(DataFrame, found.select("id", "component"))
-
-
-def communities(links: DataFrame, rounds: int = LABEL_ROUNDS) -> DataFrame:
-    """[id, label] of all nodes with a link, by synchronous label propagation over links [src, dst].
-
-    Each round a node takes the commonest label of its neighbours, ties to the least. Written out because GraphFrames
-    breaks ties by the order in which messages arrive, so that its labels depend on the partitioning.
-    """
-    both = _both_ways(links)
-    labels = both.select(F.col("src").alias("id")).distinct().withColumn("label", F.col("id"))
+    labels = np.arange(links.n)
+    told_by, heard_by = links.both_ways()
     for _ in range(rounds):
-        heard = both.join(labels, both["src"] == labels["id"]).groupBy("dst")
-        labels = heard.agg(F.mode("label", deterministic=True).alias("label")).withColumnRenamed("dst", "id")
+        heard, times = np.unique(heard_by * links.n + labels[told_by], return_counts=True)
+        node, label = np.divmod(heard, links.n)
+        commonest_first = np.lexsort((label, -times, node))
+        first = np.unique(node[commonest_first], return_index=True)[1]
+        best = commonest_first[first]
+        labels = labels.copy()
+        labels[node[best]] = label[best]
     return labels
 
 
-def page_rank(vertices: DataFrame, links: DataFrame, rounds: int = PAGERANK_ROUNDS) -> DataFrame:
-    """[id, pagerank] of the undirected graph, unweighted, damping 0.85, not normalised."""
-    ranked = GraphFrame(vertices.select("id"), _both_ways(links)).pageRank(resetProbability=0.15, maxIter=rounds)
-    return cast(DataFrame, ranked.vertices.select("id", "pagerank"))
+def page_rank(links: Links, rounds: int = PAGERANK_ROUNDS) -> Floats:
+    """[n] ranks of the undirected, unweighted graph, summing to 1."""
+    matrix = links.matrix()
+    degree = np.maximum(matrix.sum(axis=1), 1.0)  # a node without edges gives nothing to anybody
+    ranks = np.ones(links.n)
+    for _ in range(rounds):
+        ranks = RESET + (1 - RESET) * (matrix @ (ranks / degree))
+    return cast(Floats, ranks / ranks.sum())
 
 
-def _both_ways(links: DataFrame) -> DataFrame:
-    """Each link in both directions, [src, dst]."""
-    there = links.select("src", "dst")
-    return there.unionByName(links.select(F.col("dst").alias("src"), F.col("src").alias("dst")))
+def _nodes_of(rows: pa.Table) -> pa.Table:
+    """[a, field, value, node] of the nodes that are left, in the order of their numbers."""
+    firsts: Any = [("field", "min"), ("value", "min"), ("node", "min"), ("count", "sum")]
+    nodes = rows.group_by(["a"], use_threads=False).aggregate(firsts)
+    left = nodes.filter(pc.greater(nodes["count_sum"], 0)).sort_by("a")
+    return left.select(["a", "field_min", "value_min", "node_min"]).rename_columns(["a", "field", "value", "node"])
+
+
+def _links_of(rows: pa.Table, numbers: Ints) -> Links:
+    """The edges that are left between nodes that are left."""
+    n, ends = len(numbers), []
+    there = np.ones(rows.num_rows, dtype=bool)
+    for name in ("a", "b"):
+        end = rows[name].to_numpy()
+        place = np.minimum(np.searchsorted(numbers, end), n - 1)
+        there &= numbers[place] == end
+        ends.append(place)
+    pair, which = np.unique(ends[0][there] * n + ends[1][there], return_inverse=True)
+    count = np.bincount(which, weights=rows["count"].to_numpy()[there], minlength=len(pair))
+    source, target = np.divmod(pair[count > 0], n)
+    return Links(n, source, target)
+
+
+def _top(named: pa.Table, ranks: Floats) -> list[dict[str, Any]]:
+    """The most central nodes, best first, ties in the order of field, value and node."""
+    rounded = named.append_column("pagerank", pa.array(np.round(ranks, DIGITS)))
+    order: Any = [("pagerank", "descending"), *((name, "ascending") for name in ("field", "value", "node"))]
+    best = pc.select_k_unstable(rounded, k=TOP, sort_keys=order)
+    return cast(list[dict[str, Any]], rounded.take(best).select(["field", "value", "pagerank"]).to_pylist())
+
+
+def _tagged_rows(nodes: DataFrame, edges: DataFrame) -> DataFrame:
+    """One frame of both inputs: [setting, document_type, is_edge, a, b, field, value, node, count]."""
+    text, number = F.lit(None).cast("string"), F.lit(None).cast("bigint")
+
+    def tagged(frame: DataFrame, is_edge: bool, **columns: Column) -> DataFrame:
+        named = [column.alias(name) for name, column in columns.items()]
+        return frame.select("setting", "document_type", F.lit(is_edge).alias("is_edge"), *named, "count")
+
+    node = {name: F.col(name) for name in ("field", "value", "node")}
+    return tagged(nodes, False, a=_number("node"), b=number, **node).unionByName(
+        tagged(edges, True, a=_number("source"), b=_number("target"), **dict.fromkeys(node, text))
+    )
 
 
 def _number(node: str) -> Column:
-    """A 64-bit id of a node, which saves GraphFrames an index that it would keep cached.
+    """A 64-bit number of a node, an eighth of its id.
 
-    Two of 10 million nodes share one with probability 3e-6; then their figures fuse, counts stay exact.
+    Two of 10 million nodes share one with probability 3e-6; then they count as one.
     """
     return F.xxhash64(node)
-
-
-def _per_node(vertices: DataFrame, links: DataFrame) -> DataFrame:
-    """Vertices with degree, component, label and PageRank: one run of each algorithm."""
-    degrees = GraphFrame(vertices.select("id"), links).degrees
-    return (
-        vertices.join(degrees, "id", "left")
-        .join(connected_components(vertices.select("id"), links), "id", "left")
-        .join(communities(links), "id", "left")
-        .join(page_rank(vertices, links), "id", "left")
-        .withColumn("degree", F.coalesce("degree", F.lit(0)).cast("bigint"))
-        .withColumn("label", F.coalesce("label", "id"))  # a node without links is a community of its own
-    )
-
-
-def _per_graph(figures: DataFrame) -> DataFrame:
-    """The figures of each (setting, type)."""
-    total = Window.partitionBy(*GROUP)
-    order = total.orderBy(F.desc("pagerank"), "field", "value", "node")
-    components = figures.groupBy(*GROUP, "component").agg(
-        F.count("*").alias("size"),
-        F.sum("degree").alias("ends"),
-        F.max("degree").alias("max_degree"),
-        F.count_distinct("label").alias("labels"),  # a label never leaves its component
-    )
-    sizes = components.groupBy(*GROUP).agg(
-        F.sum("size").alias("nodes"),
-        (F.sum("ends") / 2).cast("bigint").alias("edges"),
-        F.count("*").alias("components"),
-        F.max("size").alias("largest_component"),
-        F.sum("labels").alias("communities"),
-        (F.sum("ends") / F.sum("size")).alias("mean_degree"),
-        F.max("max_degree").alias("max_degree"),
-    )
-    ranks = figures.withColumn("pagerank", F.round(F.col("pagerank") / F.sum("pagerank").over(total), DIGITS))
-    top = ranks.withColumn("place", F.row_number().over(order)).where(F.col("place") <= TOP)
-    named = F.struct("place", "field", "value", "pagerank")
-    first = top.groupBy(*GROUP).agg(F.array_sort(F.collect_list(named)).alias("top"))
-    return sizes.join(first, list(GROUP)).select(
-        *GROUP, *sizes.columns[len(GROUP) :], _without_place(F.col("top")).alias("top_pagerank")
-    )
-
-
-def _without_place(top: Column) -> Column:
-    """The structs without the number they were sorted by."""
-    names = ("field", "value", "pagerank")
-    return F.transform(top, lambda node: F.struct(*[node[name].alias(name) for name in names]))

@@ -41,7 +41,7 @@ HTTP = words("openai aiohttp httpx requests urllib3 urllib.request http.client h
 MODELS = words("torch sklearn skops transformers safetensors threadpoolctl scipy")
 # The first room whose folder holds a file is the file's room.
 ROOMS = (
-    Room("graphs", words("graphs"), words("pyspark numpy numba pandas pyarrow pydantic graphframes")),
+    Room("graphs", words("graphs"), words("pyspark numpy numba scipy pandas pyarrow pydantic graphframes")),
     Room("sql", words("sql"), words("pyspark")),
     Room("udfs/llm", words("udfs"), ON_EXECUTORS | HTTP),
     Room("udfs/models", words("udfs"), ON_EXECUTORS | MODELS),

@@ -12,9 +12,11 @@ import gc
 import importlib
 import importlib.machinery
 import os
+import re
 import sys
 
-ZIPPED = ("pyspark.zip", "-src.zip")  # what Spark puts on the path of every worker, its own pyspark and py4j
+# What Spark puts on the path of every worker: its own pyspark and py4j, and the jar that once brought them.
+ZIPPED = re.compile(r"(/pyspark\.zip|-src\.zip|/spark-core_[^/]*\.jar)(/|$)")
 PRELOADED = (
     *("pandas", "pyarrow.compute", "pyspark.worker", "torch", "sklearn.ensemble", "skops.io", "numba"),
     *("transformers.models.auto.modeling_auto", "transformers.models.llama.modeling_llama"),
@@ -33,12 +35,13 @@ def preload() -> None:
 
 
 def prefer_installed() -> None:
-    """Take pyspark from where it is installed: a worker reads the directory of each zip on its path anew in every task,
-    and compiles what it imports from one. Nothing changes where pyspark lies in the zip alone."""
-    here = [path for path in sys.path if not path.endswith(ZIPPED)]
+    """Take pyspark from where it is installed: a worker reads the directory of each archive on its path anew in every
+    task, a tenth of a second for Spark's largest, and compiles what it imports from one. Nothing changes where pyspark
+    lies in an archive alone."""
+    here = [path for path in sys.path if not ZIPPED.search(path)]
     if importlib.machinery.PathFinder.find_spec("pyspark", here) is not None:
         sys.path[:] = here
-        for path in [path for path in sys.path_importer_cache if path.endswith(ZIPPED)]:
+        for path in [path for path in sys.path_importer_cache if ZIPPED.search(path)]:
             del sys.path_importer_cache[path]
 
 

@@ -119,7 +119,7 @@ def against_plan(runner: Runner, history: History) -> list[dict[str, Any]]:
     A plan is for the run after it, and for those that end what that one began.
     """
     plan = history.last(EXECUTION)
-    runs = runs_since(runner.tables, EXECUTION)
+    runs = runs_since(runner.tables, EXECUTION) if plan is not None else []
     if plan is None or not runs or "done" in [run.status for run in runs[:-1]]:
         return []
     first, answered = F.col("parent_key").isNull(), F.col("status").isin("ok", "lasting")

@@ -83,6 +83,9 @@ class Runner:
         def on_batch(batch: DataFrame, batch_id: int) -> None:
             try:
                 rows = self._driving(stage, self._standing(stage, batch))
+                # Files of the other kind wake a stage as well; only a table's first commit says something by itself.
+                if stage.where and self.tables.exists(stage.name) and rows.isEmpty():
+                    return
                 self._batch(stage, rows, tally, Once(app, batch_id), f"{epoch}-{batch_id}")
             except BaseException as error:
                 failure.append(error)
@@ -127,7 +130,8 @@ class Runner:
 
     def _fit(self, stage: Stage, tally: StageTally, wanted: DataFrame | None) -> None:
         """Fit once; a fitted table stays as it is until `--refit`."""
-        if self.tables.version(stage.name) >= 0 and self.tables.read(stage.name).limit(1).count():
+        fitted = self.history.last(stage.name) is not None  # in this epoch
+        if self.tables.exists(stage.name) and (fitted or not self.tables.read(stage.name).isEmpty()):
             tally.state = "frozen"
             return
         self._require_all_collected(stage)
@@ -205,7 +209,8 @@ class Runner:
         again = (
             settled(waits.select("input_id")) if deferred_pass else waits
         )  # now: the calls they wait for may be made
-        self._name_file_faults(ready)
+        if any(code.startswith("file") for code in done.reasons):
+            self._name_file_faults(ready)
         # A commit without a row would wake every stage behind; only a table's first one says something by itself.
         self._write(stage, outputs, ready if done.out or not self.tables.exists(stage.name) else None, added, once)
         tally.add(done)
@@ -246,9 +251,8 @@ class Runner:
             self.tables.append(ready, stage.name, note, once)
 
     def _name_file_faults(self, rows: DataFrame) -> None:
-        if "path" in rows.columns:
-            for row in rows.where(F.col("reject_reason").startswith("file:")).select("reject_reason", "path").collect():
-                self.summary.warn(f"{row['path']}: {row['reject_reason']}; what could be read was kept")
+        for row in rows.where(F.col("reject_reason").startswith("file:")).select("reject_reason", "path").collect():
+            self.summary.warn(f"{row['path']}: {row['reject_reason']}; what could be read was kept")
 
     def _write_whole(self, stage: Stage, rows: DataFrame, tally: StageTally) -> None:
         added = {"run_id": self.tables.run_id, "recipe": identity(self.recipe(stage)), "batch": ""}
@@ -343,10 +347,15 @@ class Runner:
         return own if waits is None else own.unionByName(waits)
 
     def unchanged(self, stage: Stage) -> bool:
-        """True when inputs and recipe equal those of the last execution, and nothing waits."""
+        """True when inputs and recipe equal those of the last execution, and nothing waits.
+
+        Where no row waits, a stream has nothing to do until its driving table grows, whatever became of the others.
+        """
         last = self.history.last(stage.name)
-        inputs = {name: self.tables.version(name) for name in stage.tables}
-        if last is None or last.recipe != identity(self.recipe(stage)) or dict(last.inputs) != inputs:
+        if last is None or last.recipe != identity(self.recipe(stage)):
+            return False
+        read = [str(stage.driving)] if stage.mode == "streams" else list(stage.tables)
+        if any(last.inputs.get(name) != self.tables.version(name) for name in read):
             return False
         return last.state != "deferred" and last.detail == self._beyond_recipe(stage)
 

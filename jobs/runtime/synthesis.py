@@ -171,9 +171,9 @@ class Synthesis:
         """Make the account of the run durable, and drop what only this run needed."""
         tables = runner.tables
         tables.fence()
-        runner.summary.plan = against_plan(runner, runner.history)
         end(runner.history, runner.summary.status, runner.summary.paid())
         runner.history.flush()
+        runner.summary.plan = against_plan(runner, runner.history)
         locations = {name: tables.location(name) for name in (*self._names(), "rounds", "source_files")}
         lineage.close(runner.summary, runner.executed, locations, outcome)
         if self._choices.summary:
@@ -194,9 +194,9 @@ class Synthesis:
         """One pass, or passes until the run is told to stop."""
         while True:
             self._pass(runner, lineage, stop)
-            runner.history.flush()
             if self._choices.continuous is None:
                 return
+            runner.history.flush()
             stop.wait(self._choices.continuous)
 
     def _pass(self, runner: Runner, lineage: Lineage, stop: Stop) -> None:

@@ -6,10 +6,14 @@ import random
 from collections import Counter
 
 import networkx
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 
-from graphs.statistics import communities, connected_components, graph_frame, graph_statistics, page_rank
+from graphs.graph_frames import connected_components, graph_frame
+from graphs.statistics import LABEL_ROUNDS, PAGERANK_ROUNDS, Links, communities, graph_statistics, page_rank
 
 NODES = "setting string, document_type string, field string, value string, node string, count bigint"
 EDGES = (
@@ -80,24 +84,37 @@ def numbered(spark: SparkSession, graph: networkx.Graph) -> tuple[DataFrame, Dat
 
 
 @pytest.mark.spark
-def test_algorithms_equal_their_oracles(spark: SparkSession) -> None:
+def test_components_equal_networkx(spark: SparkSession) -> None:
     graph = networkx.gnp_random_graph(60, 0.04, seed=5)
-    vertices, links = numbered(spark, graph)
-
-    components = {r.id: r.component for r in connected_components(vertices, links).collect()}
+    components = {r.id: r.component for r in connected_components(*numbered(spark, graph)).collect()}
     assert components == {n: min(part) for part in networkx.connected_components(graph) for n in part}
 
-    labels = {r.id: r.label for r in communities(links).collect()}
-    assert labels == {n: label for n, label in propagated(graph, 5).items() if graph[n]}
-    scattered = links.repartition(7, "dst")
-    assert {r.id: r.label for r in communities(scattered).collect()} == labels
+
+@pytest.mark.spark
+def test_figures_are_the_same_on_any_partitioning(
+    spark: SparkSession, graphs: dict[tuple[str, str], networkx.Graph]
+) -> None:
+    nodes, edges = frames(spark, graphs)
+    one = sorted(graph_statistics(nodes, edges).collect())
+    assert sorted(graph_statistics(nodes.repartition(7, "node"), edges.repartition(5, "target")).collect()) == one
+
+
+@given(st.integers(1, 30), st.data())
+def test_algorithms_equal_their_oracles(n: int, data: st.DataObject) -> None:
+    pairs = data.draw(st.sets(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)).filter(lambda p: p[0] < p[1])))
+    order = data.draw(st.permutations(sorted(pairs)))
+    links = Links(n, *(np.array([pair[end] for pair in order], dtype=np.int64) for end in (0, 1)))
+    graph = networkx.Graph(list(pairs))
+    graph.add_nodes_from(range(n))
+
+    labels = propagated(graph, LABEL_ROUNDS)
+    assert communities(links).tolist() == [labels[node] for node in range(n)]
 
     ranks = dict.fromkeys(graph, 1.0)
-    for _ in range(10):
+    for _ in range(PAGERANK_ROUNDS):
         ranks = {n: 0.15 + 0.85 * sum(ranks[m] / graph.degree[m] for m in graph[n]) for n in graph}
-    found = {r.id: r.pagerank for r in page_rank(vertices, links).collect()}
-    scale = sum(ranks.values()) / sum(found.values())
-    assert {n: rank * scale for n, rank in found.items()} == pytest.approx(ranks)
+    whole = sum(ranks.values())
+    assert page_rank(links).tolist() == pytest.approx([ranks[node] / whole for node in range(n)])
 
 
 @pytest.mark.spark

@@ -30,3 +30,17 @@ def test_workers_find_the_imports_made(spark: SparkSession) -> None:
         return [name for name in PRELOADED if name not in sys.modules]
 
     assert spark.sparkContext.parallelize([0], 1).map(missing).collect() == [[]]
+
+
+@pytest.mark.spark
+def test_no_archive_of_sparks_is_read_in_every_task(spark: SparkSession) -> None:
+    """Python reads the directory of every archive that it looks into again whenever a task begins."""
+
+    def archives(_: object) -> list[str]:
+        import sys
+        import zipimport
+
+        read = [path for path, by in sys.path_importer_cache.items() if isinstance(by, zipimport.zipimporter)]
+        return read + [path for path in sys.path if path.endswith((".zip", ".jar")) and "pyspark" in path]
+
+    assert spark.sparkContext.parallelize([0], 1).map(archives).collect() == [[]]

@@ -23,7 +23,7 @@ from tests.udfs.llm.support import GOOD, Scripted, in_batches, outcomes, request
 from tests.udfs.llm.windows import most_in_any_window
 from udfs.llm.admission import NotAdmitted
 from udfs.llm.budget import Budget
-from udfs.llm.coordinator import Coordinator
+from udfs.llm.coordinator import Coordinator, Progress
 from udfs.llm.requests import make_request
 from udfs.llm.sender import send
 from udfs.llm.shared_admission import SharedAdmission
@@ -126,6 +126,16 @@ def test_a_budget_holds_where_a_server_does_not_meter(tmp_path: Path) -> None:
     assert {row["error_kind"] for row in rows if row["status"] != "ok"} == {"budget"}
 
 
+def told_of(coordinator: Coordinator, answered: int) -> Progress | None:
+    """Progress once so many answers have arrived: the last one is told while its sender goes its way."""
+    until = time.monotonic() + 10
+    while (told := coordinator.progress("stage")) is None or told.answered < answered:
+        if time.monotonic() > until:
+            break
+        time.sleep(0.01)
+    return told
+
+
 def test_what_the_ledger_and_the_cache_saved_is_told(tmp_path: Path) -> None:
     """The second draw on a long text finds its prompt cached: it costs less than its tokens would."""
     with FakeServer() as server:
@@ -137,7 +147,7 @@ def test_what_the_ledger_and_the_cache_saved_is_told(tmp_path: Path) -> None:
             texts = [request_rows(["rice " * 4_000], draw) for draw in draws]
             run = send(settings, str(tmp_path), "stage", tmp_path.name, coordinator=coordinator.address)
             assert [row["status"] for row in outcomes(run(iter(texts))).values()] == ["ok", "ok"]
-            told = coordinator.progress("stage")
+            told = told_of(coordinator, answered=2)
     assert told is not None and (told.served, told.saved_ledger, told.answered) == (7, 1.25, 2)
     assert told.tokens_cached > 4_000
     assert told.saved_cache == pytest.approx(told.tokens_cached * 9.0 / 1e6)
