@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
@@ -11,8 +12,9 @@ from pyspark.sql import functions as F
 
 from jobs.runtime.errors import GateStop, SchemaMismatch
 from jobs.runtime.history import History
+from jobs.runtime.runner import Runner
 from jobs.runtime.settings import load_settings
-from jobs.runtime.stage import stage
+from jobs.runtime.stage import Stage, stage
 from jobs.runtime.synthesis import Choices, Synthesis
 from jobs.runtime.tables import Tables
 from jobs.stages import STAGES
@@ -83,6 +85,37 @@ def test_rewritten_and_torn_files_are_named(spark: SparkSession, root: str, tmp_
     second = run_stages(runner, "documents")
     assert any("content changed" in warning for warning in second.warnings), second.warnings
     assert len([row for row in rows(runner, "documents") if row["reject_reason"] is None]) == 2
+
+
+def test_what_wakes_a_stage(
+    spark: SparkSession, root: str, tmp_path: Path, talk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of its driving table that are for it: neither files of the other kind nor a table that it looks into."""
+    worked: list[str] = []
+    batch = Runner._batch
+
+    def noted(self: Runner, stage: Stage, *args: Any) -> DataFrame:
+        worked.append(stage.name)
+        return batch(self, stage, *args)
+
+    monkeypatch.setattr(Runner, "_batch", noted)
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    write_documents(folder / "a.jsonl", [prose("rice", 10)])
+    more = write_conversations(tmp_path / "more.jsonl", [[f"List it. {prose('basalt', 12)}", prose("basalt", 2)]])
+    stages = ("documents", "conversations", "long_conversations", "meta_records")
+    given = [*SMALL, *inputs(talk, folder), "filter.min_conversation_tokens=50"]
+    run_stages(make_runner(spark, root, given), *stages)
+    assert worked == list(stages)
+
+    worked.clear()
+    given.append(f"inputs.conversations=['{talk}', '{more}']")
+    second = run_stages(make_runner(spark, root, given, "run-2"), "documents", "conversations", "meta_records").stages
+    assert worked == ["conversations"]
+    assert (second["documents"].rows_in, second["meta_records"].state) == (0, "unchanged")
+    third = run_stages(make_runner(spark, root, given, "run-3"), "long_conversations", "meta_records").stages
+    assert worked[1:] == ["long_conversations", "meta_records"]
+    assert third["meta_records"].kept == 1
 
 
 def test_waiting_calls_are_deferred_then_made_once(spark: SparkSession, root: str, tmp_path: Path, talk: Path) -> None:
