@@ -125,7 +125,6 @@ def communities(links: Links, rounds: int = LABEL_ROUNDS) -> Ints:
         commonest_first = np.lexsort((label, -times, node))
         first = np.unique(node[commonest_first], return_index=True)[1]
         best = commonest_first[first]
-        labels = labels.copy()
         labels[node[best]] = label[best]
     return labels
 

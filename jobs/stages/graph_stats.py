@@ -1,4 +1,4 @@
-"""Figures of every graph, each algorithm run once on the disjoint union of all of them."""
+"""Figures of the graph of every (setting, document type)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Graph figures against networkx on random graphs, one disjoint union for all of them."""
+"""Graph figures against networkx and plain Python on random graphs."""
 
 from __future__ import annotations
 
