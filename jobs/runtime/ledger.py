@@ -13,13 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from graphs.checkpoints import settled as settled_frame
 from jobs.runtime.batches import OUTSTANDING, Batches
 from jobs.runtime.costs import Cost, price_share, priced
 from jobs.runtime.errors import BudgetReached, ServiceRefused
+from jobs.runtime.ledger_frames import already_known, both, recorded, served_calls
 from jobs.runtime.progress import Calls, spooled_calls
 from jobs.runtime.refusals import refusal
 from jobs.runtime.tables import Tables
@@ -29,12 +30,13 @@ from udfs.llm.coordinator import Coordinator
 from udfs.llm.follow_ups import Following, build_follow_ups, passing
 from udfs.llm.outcome import OUTCOME_DDL
 from udfs.llm.prices import price_of
-from udfs.llm.requests import REQUEST_DDL, build_requests
+from udfs.llm.requests import REQUEST_DDL, build_requests, call_parameters
 from udfs.llm.sender import send
-from udfs.llm.settled import SEGMENT_DDL, SERVED, TOKENS, segment_rows, settled
+from udfs.llm.settled import SEGMENT_DDL, TOKENS, segment_rows, settled
 from udfs.llm.spool import list_segments, remove_segments
 from udfs.llm.teacher import ErrorKind
 from udfs.llm.teachers import BATCH, who_answers
+from udfs.llm.text import canonical_json
 from udfs.settings import LlmSettings, TokenizerSettings
 
 
@@ -123,8 +125,8 @@ class Ledger:
             self._coordinator.close()
             self._coordinator = None
 
-    def fold(self) -> Cost:
-        """Append spooled calls to `llm_calls`, then drop their segments; what they cost.
+    def fold(self, keep: bool = False) -> Cost:
+        """Append spooled calls to `llm_calls`, then drop their segments unless they are to be kept; what they cost.
 
         A crash between the two repeats the append, which finds the ids already there.
         """
@@ -152,7 +154,8 @@ class Ledger:
         added = fresh.agg(F.count("*"), *map(F.sum, TOKENS), *billed).collect()[0]
         if added[0]:
             self._tables.append(fresh, "llm_calls", {"stage": "llm_calls"})
-        remove_segments(segments)
+        if not keep:
+            remove_segments(segments)
         count, tokens_in, tokens_out, tokens_cached, *paid = (number or 0 for number in added)
         return Cost(count, tokens_in, tokens_out, tokens_cached, billed=paid)
 
@@ -206,9 +209,9 @@ class Ledger:
         """
         session = requests.sparkSession
         known = settled_frame(self._settled(requests, task, llm, session))
-        served, to_send, saved = _already_known(known)
+        served, to_send, saved = already_known(known)
         if chained is not None:
-            served, _, saved = _already_known(known.join(chained, "input_id", "left_anti"))
+            served, _, saved = already_known(known.join(chained, "input_id", "left_anti"))
         lacked = known.where(F.col("status").isNull()).select("input_id")
         cost, waiting = Cost(), None
         if to_send:
@@ -222,18 +225,29 @@ class Ledger:
                 # Now: a follow-up's calls may collect the batches that it names, and drop their files.
                 waiting = settled_frame(self._waiting(known, stage, session))
         if self._serving.show is not None:
-            told = known.select("key", "status", "reason", "text", "model")
+            told = known.select("key", "status", "reason").join(
+                recorded(self._tables.read("llm_calls", session)), "key", "left"
+            )
             self._serving.show(stage, requests.select("key", "messages").join(told, "key"))
         return _Served(known, lacked, waiting, priced(cost, served, saved, price_of(llm)))
 
-    def forget_failures(self, stage: str) -> None:
-        """Drop lasting failures of a stage, so that its calls are made again."""
-        self._tables.delete("llm_calls", f"stage = '{stage}' AND status = 'lasting'", {"stage": stage})
+    def forget_failures(self, stage: str, calls: DataFrame) -> None:
+        """Drop the lasting failures among `calls` [call_id] of a stage and what was asked further behind them.
+
+        They are made again when they are asked for; failures beside them, of follow-ups say, stay.
+        """
+        made = self._tables.read("llm_calls")
+        of = F.coalesce("parent_key", "key")
+        asked = (
+            made.join(calls.select(F.col("call_id").alias("id")), "id", "left_semi").select(of.alias("of")).distinct()
+        )
+        again = made.withColumn("of", of).where(F.col("status") == "lasting").join(asked, "of", "left_semi")
+        self._tables.remove("llm_calls", settled_frame(again.select("id")), {"stage": stage})
 
     def _settled(self, requests: DataFrame, task: str, llm: LlmSettings, session: SparkSession) -> DataFrame:
         """Each request with what the ledger says: ok, lasting, or null where there is something to send."""
         calls = self._tables.read("llm_calls", session).where(F.col("status").isin("ok", "lasting"))
-        known = requests.join(_served(calls.where(F.col("task") == task)), "key", "left")
+        known = requests.join(served_calls(calls.where(F.col("task") == task)), "key", "left")
         asked = F.coalesce("turn.teacher", "root.teacher")
         judged = known.withColumn("settled", settled(task, llm.raised_max_tokens > 0)("key", "root", "turn"))
         return judged.select(
@@ -242,7 +256,7 @@ class Ledger:
             F.when(asked == BATCH, who_answers(BATCH)).otherwise(asked).alias("teacher"),
             F.coalesce("turn.model", "root.model").alias("model"),
             F.col("root.id").alias("call_id"),
-            *[_both(name).alias(name) for name in TOKENS],
+            *[both(name).alias(name) for name in TOKENS],
         )
 
     def _ask(self, stage: str, task: str, llm: LlmSettings, pending: DataFrame, calls: int, follow_ups: Follow) -> Cost:
@@ -272,21 +286,30 @@ class Ledger:
         calls = (1 + len(follow_ups)) * calls  # at most: not every answer leaves something to ask
         self._to_send[stage] = calls
         coordinator = self._coordinate(llm)
+        proven = self._proven(stage, llm)
         if coordinator is not None:
             instead = self._instead.pop(stage, Cost())
-            coordinator.expect(stage, calls, instead.served, instead.saved_ledger or 0.0)
+            coordinator.expect(stage, calls, instead.served, instead.saved_ledger or 0.0, proven)
         where = None if coordinator is None else coordinator.address
         run_id, tokenizer = self._tables.run_id, self._tokenizer
-        act: Any = send(llm, self._spool, stage, run_id, tokenizer=tokenizer, coordinator=where, follow_ups=follow_ups)
-        cost = Cost()
+        act: Any = send(
+            llm,
+            self._spool,
+            stage,
+            run_id,
+            tokenizer=tokenizer,
+            coordinator=where,
+            follow_ups=follow_ups,
+            proven=proven,
+        )
+        ended = spread.mapInArrow(act, OUTCOME_DDL).groupBy("status", "error_kind").agg(F.first("error").alias("error"))
         try:
-            ended = (
-                spread.mapInArrow(act, OUTCOME_DDL).groupBy("status", "error_kind").agg(F.first("error").alias("error"))
-            )
             ends = ended.collect()
-            fatal = [row for row in ends if row["status"] == "fatal"]
-        finally:
-            cost = self.fold()
+        except BaseException:
+            self.fold(keep=True)  # tasks beside the one that failed may write their last replies yet
+            raise
+        cost = self.fold()
+        fatal = [row for row in ends if row["status"] == "fatal"]
         if fatal:
             raise ServiceRefused(refusal(stage, llm, fatal[0]["error_kind"], fatal[0]["error"]))
         for row in ends:
@@ -296,6 +319,14 @@ class Ledger:
                     "again to go on with a budget of the same size, or a larger one."
                 )
         return cost
+
+    def _proven(self, stage: str, llm: LlmSettings) -> bool:
+        """Whether the ledger holds an answer to a request of the stage with these parameters."""
+        if llm.teacher == "offline":
+            return False
+        same = F.col("parameters") == canonical_json(call_parameters(llm))
+        calls = self._tables.read("llm_calls").where((F.col("stage") == stage) & (F.col("status") == "ok") & same)
+        return not calls.isEmpty()
 
     def _coordinate(self, llm: LlmSettings) -> Coordinator | None:
         """The coordinator of this run's calls, started with the first of them; the offline teacher needs none."""
@@ -365,33 +396,3 @@ def _standing(first: DataFrame, second: DataFrame, wanted: Following) -> DataFra
 
     stays = drawn(first.join(passed, "input_id", "left_anti"), 1, second)
     return stays.unionByName(drawn(second.join(passed, "input_id", "left_semi"), 2, first))
-
-
-def _already_known(known: DataFrame) -> tuple[int, int, list[float]]:
-    """Requests that the ledger answers, requests that it does not, and the tokens of the answered, as they were billed:
-    in, out, cached."""
-    status = F.col("status")
-    answered = F.when(status.isNotNull(), F.struct("key", *TOKENS))
-    sums = [F.sum(F.when(status.isNotNull(), F.col(name))) for name in TOKENS]
-    told = known.agg(F.count(answered), F.count_if(status.isNull()), *sums).collect()[0]
-    return told[0], told[1], [number or 0 for number in told[2:]]
-
-
-def _both(name: str) -> Column:
-    """A count of the first call and of the further one together, each at its share of the price."""
-
-    def billed(call: str) -> Column:
-        return F.coalesce(F.col(f"{call}.{name}") * price_share(f"{call}.teacher"), F.lit(0.0))
-
-    return billed("root") + billed("turn")
-
-
-def _served(calls: DataFrame) -> DataFrame:
-    """[key, root, turn]: each request's served first call and correction turn.
-
-    An answer comes before a failure, ties go to the smallest id.
-    """
-    best = "min_by(struct({}), struct(status <> 'ok', id)) FILTER (WHERE parent_key IS {})"
-    call = ", ".join(SERVED)
-    root, turn = F.expr(best.format(call, "NULL")), F.expr(best.format(call, "NOT NULL"))
-    return calls.groupBy(F.coalesce("parent_key", "key").alias("key")).agg(root.alias("root"), turn.alias("turn"))

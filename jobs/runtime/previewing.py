@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import fsspec
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.runtime.errors import SettingsFault
@@ -41,14 +41,22 @@ class Shown:
     texts: list[str] = field(default_factory=list)
 
     def show(self, stage: str, requests: DataFrame) -> None:
-        """Requests of a stage [key, messages, status, reason, text, model], each once."""
+        """Requests of a stage [key, messages, status, reason, calls], each once, with every call that it took."""
         for row in requests.dropDuplicates(["key"]).orderBy("key").collect():
-            head = f"{stage} {row['key'][:16]}"
-            told = "no answer yet" if row["status"] is None else f"{row['model']}, {row['reason'] or row['status']}"
             turns = [f"----- {turn['role']}\n{turn['content']}" for turn in row["messages"]]
-            reply = f"----- reply ({told})\n{row['text'] or ''}"
-            self.texts.append("\n".join([f"===== {head}", *turns, reply, ""]))
+            replies = [_reply(call) for call in row["calls"] or ()]
+            if row["status"] is None:
+                replies.append("----- no answer yet")
+            elif row["reason"]:
+                replies.append(f"----- rejected: {row['reason']}")
+            self.texts.append("\n".join([f"===== {stage} {row['key'][:16]}", *turns, *replies, ""]))
             say(self.texts[-1])
+
+
+def _reply(call: Row) -> str:
+    """A call as it came back; the request of a further one holds what is above it."""
+    which = "further reply, to a correction or with more room" if call["further"] else "reply"
+    return f"----- {which} ({call['model']}, {call['error_kind'] or call['status']})\n{call['text'] or ''}"
 
 
 def preview(spark: SparkSession, settings: Settings, stages: Sequence[Stage], records: int, choices: Choices) -> int:

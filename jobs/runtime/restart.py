@@ -10,6 +10,7 @@ from itertools import chain
 
 from pyspark.sql import functions as F
 
+from graphs.checkpoints import settled
 from jobs.runtime.errors import RecipeChanged
 from jobs.runtime.history import History
 from jobs.runtime.order import behind, fewest_starts
@@ -69,10 +70,11 @@ def retry_rejected(runner: Runner, name: str) -> None:
     """Make lasting failures of a stage wait again, so that their calls are repeated."""
     failed = runner.tables.read(name).where(F.col("reject_reason").startswith("llm:"))
     waits = failed.select(F.col("parent_ids")[0].alias("input_id"), F.lit("retry_rejected").alias("reason"))
+    calls = settled(failed.select("call_id").dropDuplicates())  # now: the rows that name them go
     runner.history.reopen(name)
     runner.history.defer(name, waits.dropDuplicates(["input_id"]), runner.history.next_pass(name))
     runner.tables.delete(name, "reject_reason LIKE 'llm:%'", {"stage": name, "retry": True})
-    runner.ledger.forget_failures(name)
+    runner.ledger.forget_failures(name, calls)
 
 
 def _changes(stage: Stage, settings: Settings, tables: Tables, history: History) -> str | None:

@@ -26,10 +26,11 @@ from jobs.runtime.synthesis import Choices, Synthesis
 from jobs.runtime.tables import Tables
 from jobs.stages import STAGES
 from sql.questions import questions
-from tests.equality import content
+from tests.equality import content, tables_at
 from tests.fake_server.client import FakeServer
 from tests.small_corpus import fitting, small_corpus, synthesize
 from tests.udfs.models.influence.families import save_family
+from udfs.llm.requests import PROMPTS, prompt_sha
 
 pytestmark = [pytest.mark.spark, pytest.mark.end_to_end]
 
@@ -227,13 +228,21 @@ def test_explain_follows_a_row_to_its_files(spark: SparkSession, finished: tuple
         explain(tables, "0" * 64)
 
 
-def test_lineage_names_versions(finished: tuple[Path, dict[str, Any]]) -> None:
+def test_lineage_names_versions(spark: SparkSession, finished: tuple[Path, dict[str, Any]]) -> None:
     import mlflow
 
     root, summary = finished
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{root}/_mlflow/mlflow.db")
     run = client.get_run(summary["run_id"])
     assert run.info.status == "FINISHED"
+    for task in PROMPTS:  # the version that a run's tag names is the text that its rows' hash names
+        version = client.get_prompt_version(
+            f"longloom-{task.replace('_', '-')}", run.data.tags[f"longloom.prompt.{task}"]
+        )
+        assert version.tags["longloom.sha256"] == prompt_sha(task)
+    first = tables_at(spark, root).read("llm_calls").where("parent_key IS NULL")  # no correction turns
+    asked = first.select("task", "prompt_sha").distinct().collect()
+    assert asked and all(call["prompt_sha"] == prompt_sha(call["task"]) for call in asked)
     children = client.search_runs([run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{summary['run_id']}'")
     named = {child.data.tags["mlflow.runName"]: child for child in children}
     assert {stage["stage"] for stage in summary["stages"]} <= set(named)

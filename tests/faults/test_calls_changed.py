@@ -18,21 +18,25 @@ from pyspark.sql import SparkSession
 
 import sql
 from jobs.report import FILE, gather, open_root, page
-from jobs.runtime.errors import RecipeChanged
+from jobs.runtime.errors import GateStop, RecipeChanged
 from jobs.runtime.plans import make_plan
+from jobs.runtime.replaying import Replay
 from jobs.runtime.runs import runs
 from jobs.runtime.settings import load_settings
 from jobs.runtime.synthesis import Choices, Synthesis
 from jobs.stages import STAGES
 from tests.equality import assert_same_tables, tables_at
 from tests.fake_server.client import FakeServer
-from tests.faults.corpus import teacher, write_corpus
+from tests.fake_server.faults import choose
+from tests.faults.corpus import WORDS, teacher, write_corpus
 from tests.faults.job import REPOSITORY, Job
+from tests.roots import prose, write_conversations
 
 pytestmark = [pytest.mark.spark, pytest.mark.faults, pytest.mark.timeout(3600)]
 
 CONCURRENCY = 2  # calls in flight per task, of which there are two
 PARSED = ("meta_records", "samples")  # stages whose function reads the replies
+FILTERED = {"content_filter": 0.04}
 
 
 @dataclass
@@ -165,6 +169,77 @@ def test_a_budget_of_two_fifths_of_the_plan(world: World, tmp_path: Path) -> Non
         assert len(hashes) == len(set(hashes)), "nothing is paid for twice"
         assert set(hashes) == world.asked, "and in the end all was asked that a run without a budget asks"
     print(f"\nplanned {planned:.0f} calls, budget {budget}, sent {sent}")
+
+
+def filtered_answers(world: World) -> tuple[int, set[str]]:
+    """A seed by which FILTERED meets two answers of the first run or more, and no other request; their hashes."""
+    tasks = {request["hash"]: request.get("task") for request in world.server.requests()}
+    for seed in range(100_000):
+        met = {one for one in world.asked if choose(one, "", FILTERED, seed, 1, 1)}
+        if len(met) >= 2 and {tasks[one] for one in met} == {"answer"}:
+            return seed, met
+    raise AssertionError("no such seed")
+
+
+def test_failures_are_served_until_they_are_asked_again(world: World, tmp_path: Path) -> None:
+    """`--retry-rejected` as typed: the calls that failed are made again, and no other."""
+    seed, met = filtered_answers(world)
+    root, corpus = tmp_path / "root", [one for one in world.given if not one.startswith("llm=")]
+    with FakeServer(lifetime=3600.0, key=os.environ["FAKE_KEY"], faults=FILTERED, seed=seed) as server:
+        given = [*corpus, *teacher(server.base_url, CONCURRENCY)]
+        with Job(root, given) as job:
+            assert job.end() == 0, job.said
+        failed = tables_at(world.spark, root).read("samples").where("reject_reason = 'llm:content_filter'").count()
+        assert failed >= len(met)
+        server.change(faults={})
+        sent = len(server.requests())
+        with Job(root, given) as job:
+            assert job.end() == 0, job.said
+        assert len(server.requests()) == sent, "a failure is an answer, the service being well again or not"
+        with Job(root, given, "--retry-rejected", "samples") as job:
+            assert job.end() == 0, job.said
+        again = [request["hash"] for request in server.requests()[sent:]]
+        assert met <= set(again) and len(again) == len(set(again)) == failed
+        left = tables_at(world.spark.newSession(), root).read("samples").where("reject_reason LIKE 'llm:%'")
+        assert left.isEmpty()
+        with Job(root, given, "--retry-rejected", "samples") as job:
+            assert job.end() == 0, job.said
+        assert len(server.requests()) == sent + failed, "none is left to be made again"
+
+
+def test_a_service_that_mostly_fails_ends_the_run_with_its_errors(world: World, tmp_path: Path) -> None:
+    """Status 6 and the commonest errors; once it is well, the next run asks for what is missing alone."""
+    topics = [f"{word} {number}" for word in WORDS for number in range(5)]
+    talk = write_conversations(
+        tmp_path / "talk.jsonl", [[f"List the facts. {prose(one, 14)}", f"In short: {prose(one, 2)}"] for one in topics]
+    )
+    corpus = [one for one in world.given if not one.startswith("llm=")]
+    corpus += [f"inputs.conversations=['{talk}']", "filter.near_duplicates=false"]
+    choices = ("--until", "meta_records")
+    rates = {"server_503": 0.3, "disconnect": 0.2, "bad_body": 0.1}
+    with FakeServer(lifetime=3600.0, key=os.environ["FAKE_KEY"], faults=rates, times=99) as server:
+        given = [*corpus, *teacher(server.base_url, CONCURRENCY)]
+        with Job(tmp_path / "root", given, *choices) as job:
+            assert job.end() == 6, job.said
+        assert "stopped stage meta_records (too_many_errors): 51 of the last " in job.said, job.said
+        assert "× server (HTTP 503: Overloaded)" in job.said and "then run again" in job.said
+        assert "Traceback" not in job.said
+        server.change(faults={})
+        with Job(tmp_path / "root", given, *choices) as job:
+            assert job.end() == 0, job.said
+        answered = [request["hash"] for request in server.requests() if request["answered"]]
+        assert len(answered) == len(set(answered)) == len(topics), "what was answered before is kept"
+
+
+def test_a_replay_says_which_answers_are_missing(world: World, root: Path, tmp_path: Path) -> None:
+    sent, tables = len(world.server.requests()), tables_at(world.spark, root)
+    lost = tables.read("llm_calls").where("stage = 'meta_records'").orderBy("id").first()
+    assert lost is not None
+    tables.delete("llm_calls", f"id = '{lost['id']}'", {"stage": "llm_calls"})
+    (run,) = [one for one in runs(tables) if one.job == "synthesize"]
+    with pytest.raises(GateStop, match=r"the ledger does not hold \(meta_records 1\); no call was made"):
+        Replay(world.spark, STAGES, tables, str(tmp_path / "new"), print).run(run.run_id)
+    assert len(world.server.requests()) == sent
 
 
 def test_the_key_is_nowhere(world: World, tmp_path: Path) -> None:

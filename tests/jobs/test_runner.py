@@ -142,11 +142,16 @@ def test_waiting_calls_are_deferred_then_made_once(spark: SparkSession, root: st
         assert all(reason.startswith("defer:llm:") for reason in tally.reasons)
 
         server.change(faults={})
+        waiting, sent = {request["hash"] for request in server.requests()}, len(server.requests())
+        new = write_conversations(tmp_path / "new.jsonl", [[f"List it. {prose('basalt', 12)}", prose("basalt", 2)]])
+        given.append(f"inputs.conversations=['{talk}', '{new}']")
         runner = make_runner(spark, root, given, "run-2")
         second = run_stages(runner, *stages)
         tally = second.stages["meta_records"]
-        assert (tally.rows_in, tally.kept, tally.deferred, tally.out) == (3, 3, 0, 3), tally
+        assert (tally.rows_in, tally.kept, tally.deferred, tally.out) == (4, 4, 0, 4), tally
         assert runner.history.open_deferrals("meta_records").isEmpty()
+        order = [request["hash"] in waiting for request in server.requests()[sent:]]
+        assert order == [True] * 3 + [False], "what waited comes before what is new"
         made = rows(runner, "meta_records")
 
         # The output is lost after the calls were answered: everything comes from the ledger.
@@ -161,6 +166,31 @@ def test_waiting_calls_are_deferred_then_made_once(spark: SparkSession, root: st
         assert [{k: v for k, v in r.items() if k not in drop} for r in rows(again, "meta_records")] == [
             {k: v for k, v in r.items() if k not in drop} for r in made
         ]
+
+
+def test_a_row_that_the_service_finds_malformed_waits_until_others_were_answered(
+    spark: SparkSession, root: str, tmp_path: Path
+) -> None:
+    """Alone it says nothing: the settings may be wrong. What the ledger holds settles it, in whatever run."""
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    write_documents(folder / "a.jsonl", [prose("rice", 10)])
+    odd = write_conversations(
+        tmp_path / "odd.jsonl", [[f"[[fault:bad_request]] {prose('rice', 12)}", prose("rice", 2)]]
+    )
+    good = write_conversations(tmp_path / "good.jsonl", [[f"List it. {prose('basalt', 12)}", prose("basalt", 2)]])
+    stages = ("conversations", "long_conversations", "meta_records")
+    with FakeServer(key=os.environ["FAKE_KEY"]) as server:
+        given = [
+            *SMALL, *inputs(odd, folder), "filter.min_conversation_tokens=50", "llm.teacher=openai", "llm.model=fake",
+            "llm.api_key_env=FAKE_KEY", f"llm.base_url={server.base_url}",
+        ]  # fmt: skip
+        told = []
+        for number in range(3):
+            told.append(run_stages(make_runner(spark, root, given, f"run-{number}"), *stages).stages["meta_records"])
+            given.append(f"inputs.conversations=['{odd}', '{good}']")
+        assert [(one.deferred, one.rejected, one.kept) for one in told] == [(1, 0, 0), (1, 0, 1), (0, 1, 0)]
+        assert told[2].reasons == {"llm:bad_request": 1}
 
 
 @stage(streams="seed_paths", counts="batch")

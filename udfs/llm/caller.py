@@ -17,7 +17,7 @@ from udfs.llm.circuit import Circuit
 from udfs.llm.follow_ups import Following, follow_up, takes_place
 from udfs.llm.outcome import FurtherCall, Outcome, further_call, outcome_of_reply
 from udfs.llm.parse import parse_reply
-from udfs.llm.requests import correction, longer, prompt_sha
+from udfs.llm.requests import CORRECTION, correction, longer, prompt_sha
 from udfs.llm.retry import RetryPolicy
 from udfs.llm.teacher import ErrorKind, Reply, Request, Teacher, failed
 from udfs.llm.text import canonical_json, encodable
@@ -116,7 +116,7 @@ class Caller:
             step, text = job.further, job.known_text
             if step is None:
                 reply = await self._ask(job.request, job.too_long)
-                kept.append(self._record(self._row(job, job.request, reply, parent_key=None)))
+                kept.append(self._record(call_row(self._origin, job.prompt_sha, job.request, reply, None)))
                 outcome = outcome_of_reply(job.request.key, reply, job.request.task)
                 step, text = further_call(outcome, reply.text, self._manners.raised_max_tokens > 0), reply.text
                 if step is None:
@@ -135,7 +135,8 @@ class Caller:
         reply = last_word(answered, outcome)
         if reply is not answered:
             self._manners.circuit.judge(reply)
-        kept.append(self._record(self._row(job, call, reply, parent_key=request.key)))
+        words = prompt_sha(CORRECTION) if step == "correction" else job.prompt_sha
+        kept.append(self._record(call_row(self._origin, words, call, reply, request.key)))
         return outcome
 
     async def _ask(self, request: Request, too_long: str | None) -> Reply:
@@ -168,15 +169,13 @@ class Caller:
             if refused.reply.status == "fatal":
                 self._manners.circuit.open(refused.reply)
             raise
+        self._manners.circuit.asked()
         try:
             reply = await self._teacher.complete(request)
         except Exception as error:
             reply = failed(ErrorKind.SERVER, f"the teacher raised {type(error).__name__}: {error}")
         self._manners.admission.leave(permit, reply)
         return reply
-
-    def _row(self, job: Job, request: Request, reply: Reply, parent_key: str | None) -> CallRow:
-        return call_row(self._origin, job.prompt_sha, request, reply, parent_key)
 
 
 def further_request(request: Request, step: FurtherCall, text: str, raised_max_tokens: int) -> Request:

@@ -11,7 +11,8 @@ from threading import Lock
 
 from udfs.llm.teacher import ErrorKind, Reply, failed
 
-# So many refused requests in a row without one success mean that the settings are wrong, not the rows.
+# So many refused requests without one success, half of all that were sent, mean that the settings are wrong, not the
+# rows. The half matters while the first calls are under way: refusals come back before answers.
 BAD_REQUESTS_BEFORE_OPENING = 8
 WINDOW = 100  # tries that the share of errors is taken of; a tenth of it failing by chance never comes near a half
 COMMONEST = 3  # errors named when the circuit opens
@@ -31,12 +32,22 @@ class Circuit:
         self._sentences: dict[ErrorKind, str] = {}
         self._opened_by: Reply | None = None
         self._succeeded = False
-        self._bad_requests = 0
+        self._asked = self._bad_requests = 0
 
     @property
     def opened_by(self) -> Reply | None:
         """The fatal reply that opened the circuit, or None while sending may go on."""
         return self._opened_by
+
+    def prove(self) -> None:
+        """Take note that requests of this kind were answered before: what is refused now is a fault of its row."""
+        with self._lock:
+            self._succeeded = True
+
+    def asked(self) -> None:
+        """Take note of a try that is sent."""
+        with self._lock:
+            self._asked += 1
 
     def open(self, reply: Reply) -> None:
         """Open for a fatal reply that somebody else got; the first one counts."""
@@ -48,14 +59,14 @@ class Circuit:
         """Take note of a reply and return it, as it counts; `again` says that its request will be tried once more.
 
         A request that the server calls malformed is a lasting fault of its row only when other requests got
-        through; before that it is a passing one, and many of them open the circuit.
+        through, now or before (`prove`); until then it is a passing one, and many of them open the circuit.
         """
         with self._lock:
             if reply.status == "ok":
                 self._succeeded = True
             if reply.error_kind == ErrorKind.BAD_REQUEST and not self._succeeded:
                 self._bad_requests += 1
-                tripped = self._bad_requests >= BAD_REQUESTS_BEFORE_OPENING
+                tripped = self._bad_requests >= max(BAD_REQUESTS_BEFORE_OPENING, self._asked / 2)
                 reply = replace(reply, status="fatal" if tripped else "passing")
             if reply.error_kind != ErrorKind.RATE_LIMITED or not again:
                 self._count(reply)
@@ -80,7 +91,10 @@ _lock = Lock()
 _circuits: dict[tuple[str, str], Circuit] = {}
 
 
-def circuit_of(run_id: str, stage: str, max_error_share: float = 0.5) -> Circuit:
-    """The circuit of a stage of a run in this process."""
+def circuit_of(run_id: str, stage: str, max_error_share: float = 0.5, proven: bool = False) -> Circuit:
+    """The circuit of a stage of a run in this process; `proven` where the ledger holds answers to such requests."""
     with _lock:
-        return _circuits.setdefault((run_id, stage), Circuit(max_error_share))
+        circuit = _circuits.setdefault((run_id, stage), Circuit(max_error_share))
+    if proven:
+        circuit.prove()
+    return circuit

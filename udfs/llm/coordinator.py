@@ -108,10 +108,15 @@ class Coordinator:
         if not started.wait(START_S):
             raise OSError(f"the coordinator of calls did not start on {host}")
 
-    def expect(self, stage: str, calls: int, served: int = 0, saved: float = 0.0) -> None:
-        """So many further calls are about to be made for a stage; the ledger served others, which had cost `saved`."""
+    def expect(self, stage: str, calls: int, served: int = 0, saved: float = 0.0, proven: bool = False) -> None:
+        """So many further calls are about to be made for a stage; the ledger served others, which had cost `saved`.
+
+        `proven` where it holds answers to requests with the same parameters.
+        """
 
         def note() -> None:
+            if proven:
+                self._stage(stage).circuit.prove()
             progress = self._stage(stage).progress
             progress.expected = progress.answered + calls
             progress.served += served
@@ -284,6 +289,7 @@ class Coordinator:
         if ready > now:
             return ready - now
         permit = gate.enter(now, tokens_in + tokens_out)
+        stage.circuit.asked()
         self.budget.enter(usd)
         client.open[ask.number] = _Open(permit, ask.chars, tokens_in + tokens_out, usd)
         client.granted.append(ask.number)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from udfs.llm.gate import LONGEST_PAUSE
 from udfs.llm.teacher import ErrorKind, Reply
 
 _TRIES = MappingProxyType(
@@ -31,7 +32,7 @@ class RetryPolicy:
 
     tries: Mapping[ErrorKind, int] = field(default_factory=lambda: dict(_TRIES))
     first_wait: float = 0.5
-    longest_wait: float = 30.0
+    longest_wait: float = LONGEST_PAUSE
 
     def wait_before(self, attempt: int, reply: Reply, key: str) -> float | None:
         """Seconds to wait before the try after `attempt` (from 1), or None when there is to be none.

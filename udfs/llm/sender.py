@@ -56,6 +56,7 @@ class Sending:
     teacher: Teacher | None
     coordinator: Address | None
     follow_ups: tuple[Following, ...] = ()
+    proven: bool = False
 
     def obstacle(self, request: Request) -> str | None:
         """Why a request does not fit the context, None when it does."""
@@ -75,6 +76,7 @@ def send(
     teacher: Teacher | None = None,
     coordinator: Address | None = None,
     follow_ups: tuple[Following, ...] = (),
+    proven: bool = False,
 ) -> Callable[[Batches], Batches]:
     """A function for `DataFrame.mapInArrow`: REQUEST_DDL rows in, OUTCOME_DDL rows out.
 
@@ -83,11 +85,12 @@ def send(
     `settings.concurrency` at once whatever the Arrow batches. `teacher` overrides the settings' teacher and must be
     picklable where Spark is used. `coordinator` keeps the limits of all tasks; without one there are
     none. Behind each answer that leaves something to ask, `follow_ups` are called on the same document, in their
-    order; their calls are recorded, their outcomes not told. Raises SpoolUnavailable when replies cannot be kept.
+    order; their calls are recorded, their outcomes not told. `proven` says that such requests were answered before, so
+    that one which is refused as malformed is to blame itself. Raises SpoolUnavailable when replies cannot be kept.
     """
     policy = policy or RetryPolicy()
     sending = Sending(
-        settings, spool, stage, run_id, tokenizer, chars_per_token, policy, teacher, coordinator, follow_ups
+        settings, spool, stage, run_id, tokenizer, chars_per_token, policy, teacher, coordinator, follow_ups, proven
     )
 
     def run(batches: Batches) -> Batches:
@@ -208,7 +211,7 @@ class _Window:
             self._admission = SharedAdmission(sending.coordinator, sending.stage, settings.concurrency)
         manners = Manners(
             self._admission,
-            circuit_of(sending.run_id, sending.stage, settings.max_error_share),
+            circuit_of(sending.run_id, sending.stage, settings.max_error_share, sending.proven),
             sending.policy,
             settings.raised_max_tokens,
             sending.obstacle,

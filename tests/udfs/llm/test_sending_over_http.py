@@ -109,12 +109,12 @@ def test_a_connection_with_a_reply_that_nobody_asked_for_is_not_used_again(
 ) -> None:
     one_by_one = settings.model_copy(update={"concurrency": 1})
     texts = ["[[fault:duplicate]] rivers", "tides and more tides", "glaciers and more glaciers"]
-    rows = request_rows(texts, one_by_one, documents=["d"] * 3)
+    rows = request_rows(texts, one_by_one)
 
     def slowly() -> Iterator[pa.RecordBatch]:
         for number in range(3):
             yield rows.slice(number, 1)
-            time.sleep(0.2)  # the second copy arrives while the connection is idle
+            time.sleep(0.5)  # the second copy arrives while the connection is idle
 
     run = send(one_by_one, str(tmp_path), "stage", tmp_path.name, policy=AT_ONCE)
     assert {row["status"] for row in outcomes(run(slowly())).values()} == {"ok"}
