@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from jobs.runtime import checkout
 from jobs.runtime.jars import faults, read_lock
 from jobs.runtime.java import NEWEST, OLDEST, find_java
+from jobs.runtime.secrets import named
 
 SETUP = "make setup"
 JAVA_MENDS = (
@@ -246,7 +247,8 @@ def check_teacher(config: Path, environment: Mapping[str, str]) -> list[Finding]
     elif environment.get(variable):
         findings.append(Finding("teacher", "good", f"{teacher}; {variable} is set"))
     else:
-        findings.append(Finding("teacher", "bad", f"{teacher} needs a key in {variable}", f"export {variable}=…"))
+        told = named(str(variable))
+        findings.append(Finding("teacher", "bad", f"{teacher} needs a key in the variable {told}", "export it"))
     return findings
 
 

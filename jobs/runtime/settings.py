@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 
 from graphs.settings import CanonicalSettings, WalkSettings
 from jobs.runtime.errors import SettingsFault
+from jobs.runtime.secrets import named, stored_keys
 from udfs.llm.prices import price_of
 from udfs.settings import (
     ClassifierSettings,
@@ -248,9 +249,10 @@ def _cross_faults(settings: Settings) -> list[str]:
     for variable in sorted(variables - {""}):  # empty for a server without keys
         if not os.environ.get(variable):
             faults.append(
-                f"llm.api_key_env: the environment variable {variable} is not set; export {variable}=… (any text, for "
-                "a server that needs no key)"
+                f"llm.api_key_env: the environment variable {named(variable)} is not set; export it (any text, for a "
+                "server that needs no key)"
             )
+    faults += sorted({fault for llm in endpoints for fault in stored_keys(llm)})
     answers = settings.llm.of("samples")
     temperature = answers.extra_body.get("temperature", answers.temperature)
     if settings.evidence.second_draw and answers.teacher != "offline" and not temperature:

@@ -50,6 +50,10 @@ def test_overrides_are_yaml_and_beat_the_file(tmp_path: Path) -> None:
             "environment variable NOT_THERE is not set",
         ),
         ("llm={teacher: openai, api_key_env: '', model: mine, budget_usd: 5}", "the price of mine is not known"),
+        ("llm.base_url='https://me:pa55word@host/v1'", "llm.base_url: has a user or a password"),
+        ("llm.query={api-version: '1', api-key: pa55word}", "llm.query.api-key: would be stored with the settings"),
+        ("llm.stages={samples: {extra_body: {token: pa55word}}}", "llm.extra_body.token: would be stored"),
+        ("llm={teacher: openai, api_key_env: sk-pa55word}", "not shown: it does not look like a name"),
         ("llm.stages={samples: {budget_usd: 1}}", "budget_usd can only be set for the whole run"),
         ("llm.stages={samples: {modle: x}}", "stages.samples: modle"),
         ("llm.stages={samples: {requests_per_minute: 60}}", "they share one limit"),
@@ -61,8 +65,9 @@ def test_overrides_are_yaml_and_beat_the_file(tmp_path: Path) -> None:
 )
 def test_faults_between_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, override: str, told: str) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with pytest.raises(SettingsFault, match=re.escape(told)):
+    with pytest.raises(SettingsFault, match=re.escape(told)) as caught:
         load_settings(None, [override], str(tmp_path))
+    assert "pa55word" not in str(caught.value)
 
 
 def test_missing_root_and_config_are_named() -> None:
