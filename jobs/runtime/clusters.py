@@ -67,6 +67,10 @@ def databricks_jars(lock: JarLock) -> str:
     )
 
 
+# Checkpointed frames are scratch: their files go when the frame does, and a run may go on for weeks.
+SCRATCH = {"spark.cleaner.referenceTracking.cleanCheckpoints": "true"}
+
+
 def delta_statics() -> dict[str, str]:
     """The static keys without which Delta tables cannot be read."""
     return {
@@ -87,6 +91,7 @@ def emr_configurations(lock: JarLock) -> list[dict[str, object]]:
                 "spark.sql.session.timeZone": "UTC",
                 "spark.sql.execution.arrow.pyspark.enabled": "true",
                 "spark.sql.execution.arrow.maxRecordsPerBatch": "500",
+                **SCRATCH,
             },
         },
     ]
@@ -104,6 +109,7 @@ def emr_serverless(lock: JarLock) -> dict[str, object]:
         "spark.emr-serverless.driverEnv.PYSPARK_PYTHON": python,
         "spark.executorEnv.PYSPARK_PYTHON": python,
         "spark.sql.session.timeZone": "UTC",
+        **SCRATCH,
     }
     return {
         "sparkSubmit": {

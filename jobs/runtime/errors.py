@@ -72,6 +72,12 @@ class BatchesOutstanding(LongloomError):
     exit_status = 4
 
 
+class AnswersWaiting(LongloomError):
+    """A step that cannot go on in part waits for calls that failed for now; the next run makes them again."""
+
+    exit_status = 4
+
+
 class BudgetReached(LongloomError):
     """The run's budget is used up: nothing more was sent, what was answered is kept, and the run can be resumed."""
 

@@ -48,6 +48,7 @@ class Lineage:
         self._failure: BaseException | None = None
         self._client: Any = None
         self._prompts: dict[str, dict[str, str]] = {}
+        self._stages: list[dict[str, Any]] = []  # executions as they stand in `lineage.json`
         self.warning: str | None = None  # when prompts could not be registered: they stand on rows by hash all the same
         self._thread = threading.Thread(target=self._start, daemon=True)
         self._thread.start()
@@ -126,26 +127,18 @@ class Lineage:
         self._client.log_batch(
             self.run_id, metrics, params[:100], [RunTag("longloom.status", summary.status), *versions]
         )
-        for done in executed:
-            self._log_stage(done, summary, locations)
-        record = {
-            "run_id": self.run_id,
-            "status": summary.status,
-            "prompts": self._prompts,
-            "stages": [
-                {
-                    "stage": done.stage,
-                    "inputs": dict(done.inputs),
-                    "output_version": done.output_version,
-                    "recipe": done.recipe,
-                    "epoch": done.epoch,
-                }
-                for done in executed
-            ],
-        }
+        self.log_stages(summary, executed, locations)
+        record = {"run_id": self.run_id, "status": summary.status, "prompts": self._prompts, "stages": self._stages}
         self._log_bytes(json.dumps(record, indent=2).encode(), "", "lineage.json")
         self._log_bytes(json.dumps(summary.as_dict(), indent=2).encode(), "", "summary.json")
         self._client.set_terminated(self.run_id, status)
+
+    def log_stages(self, summary: Summary, executed: Sequence[Execution], locations: Mapping[str, str]) -> None:
+        """Log executions of stages; they go into `lineage.json` when the run is closed."""
+        for done in executed:
+            self._log_stage(done, summary, locations)
+            told = {"inputs": dict(done.inputs), "output_version": done.output_version}
+            self._stages.append({"stage": done.stage, **told, "recipe": done.recipe, "epoch": done.epoch})
 
     def log_file(self, content: bytes, name: str) -> None:
         """Log a file and end the run, which has begun."""

@@ -6,6 +6,7 @@ versions that hold the same rows.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
@@ -14,8 +15,9 @@ from pyspark.sql import functions as F
 import sql
 from jobs.runtime.errors import SettingsFault
 from jobs.runtime.runner import Runner
+from jobs.runtime.runs import runs
 from jobs.runtime.stage import Stage
-from jobs.runtime.tables import Tables
+from jobs.runtime.tables import Tables, list_names
 
 ADDITIVE = ("nodes", "edges")
 SHORTEST_H = 168  # a week: Delta's own bound for what a reader or a stream may still be at
@@ -44,12 +46,13 @@ def maintain(runner: Runner, stages: Sequence[Stage], hours: int, keep: Sequence
     """Fold, pack and vacuum all tables; commits made per table.
 
     The versions of the last `hours` stay readable, and so do all tables as they stood when the runs `keep` ended,
-    however long ago. Raises SettingsFault for a run that cannot be kept, and while a stream has rows to read that the
-    vacuum could take away.
+    however long ago. A table that a stage which the settings switched off has not read to its end is left as it is.
+    Raises SettingsFault for a run that cannot be kept, and while another stream has rows to read that the vacuum could
+    take away.
     """
-    _require_read(runner, stages)
+    left_alone = _require_read(runner, stages)
     tables = runner.tables
-    names = [name for name in sql.tables() if tables.exists(name)]
+    names = [name for name in sql.tables() if tables.exists(name) and name not in left_alone]
     retained = max([hours, *_ages(tables, names, keep)])
     before = {name: tables.version(name) for name in names}
     try:
@@ -94,20 +97,41 @@ def fold(tables: Tables, name: str) -> bool:
     return True
 
 
-def _require_read(runner: Runner, stages: Sequence[Stage]) -> None:
-    """Every stream must have read what was appended to its table: the vacuum may take the files away."""
-    waiting = []
-    for stage in stages:
-        if stage.mode != "streams" or not runner.tables.exists(str(stage.driving)):
-            continue
-        last = runner.history.last(stage.name)
-        # A stage that never ran begins with what is there then.
-        if last is not None and last.inputs.get(str(stage.driving), -1) < runner.tables.last_append(str(stage.driving)):
-            waiting.append(f"{stage.name} ({stage.driving})")
+def _require_read(runner: Runner, stages: Sequence[Stage]) -> set[str]:
+    """Every stream must have read what was appended to its table: the vacuum may take the files away.
+
+    Returns the tables of streams that do not run under the newest settings: nobody may ever read on there.
+    Raises SettingsFault naming the others.
+    """
+    behind = {stage.name: str(stage.driving) for stage in stages if _is_behind(runner, stage)}
+    off = _switched_off(runner.tables)
+    waiting = [f"{name} ({table})" for name, table in behind.items() if name not in off]
     if waiting:
         raise SettingsFault(
             [f"{runner.tables.state}: stages have rows to read: {', '.join(waiting)}. Run jobs/synthesize.py first"]
         )
+    for name, table in behind.items():
+        runner.say(f"{table:<20} left as it is: {name}, which the settings switched off, has rows to read there")
+    return set(behind.values())
+
+
+def _is_behind(runner: Runner, stage: Stage) -> bool:
+    """Whether a stream has rows to read; one that never began starts with what is there then."""
+    driving = str(stage.driving)
+    if stage.mode != "streams" or not runner.tables.exists(driving):
+        return False
+    last = runner.history.last(stage.name)
+    if last is None:  # a run that died noted nothing, but its stream goes on from where it was
+        epoch = str(runner.history.epoch(stage.name))
+        return bool(list_names(runner.spark, posixpath.join(runner.tables.state, "_checkpoints", stage.name, epoch)))
+    return last.inputs.get(driving, -1) < runner.tables.last_append(driving)
+
+
+def _switched_off(tables: Tables) -> set[str]:
+    """Stages that the settings of the newest run leave out."""
+    told = runs(tables)
+    selection = told[-1].settings.get("selection", {}) if told else {}
+    return {"influence"} if selection.get("by") == "order" else set()
 
 
 def _pack(tables: Tables, name: str) -> None:

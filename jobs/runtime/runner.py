@@ -21,7 +21,7 @@ import sql
 from graphs.checkpoints import settled
 from jobs.runtime.accounting import DEFER, add_cost, count_batch, count_rows
 from jobs.runtime.batches import OUTSTANDING
-from jobs.runtime.errors import BatchesOutstanding, GateStop
+from jobs.runtime.errors import AnswersWaiting, BatchesOutstanding, GateStop
 from jobs.runtime.history import Execution, History
 from jobs.runtime.ledger import Ledger
 from jobs.runtime.recipes import identity, recipe
@@ -329,7 +329,7 @@ class Runner:
                 reasons = sorted(row["reason"] for row in answer.waiting.select("reason").distinct().collect())
                 if f"llm:{OUTSTANDING}" in reasons:
                     raise BatchesOutstanding(f"{stage.name}: its batches are outstanding; the next run collects them")
-                raise GateStop(f"{stage.name}: the teacher did not answer ({reasons[0]}); run again to go on.")
+                raise AnswersWaiting(f"{stage.name}: the teacher did not answer ({reasons[0]}); run again to go on.")
             return answer.replies
 
         return teach

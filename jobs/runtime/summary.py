@@ -148,8 +148,11 @@ class Summary:
         spent, ledger, cache = (
             sum(amount for tally in tallies if (amount := getattr(tally, name)) is not None) for name in MONEY
         )
+        unknown = sum(tally.calls for tally in tallies if tally.money is None)
         if spent or ledger or cache:
-            yield f"money: {spent:.2f} USD spent; saved {ledger:.2f} by the ledger, {cache:.2f} by prefix caches"
+            least = f"at least {spent:.2f} USD spent ({unknown:,} calls at unknown prices)"
+            told = least if unknown else f"{spent:.2f} USD spent"
+            yield f"money: {told}; saved {ledger:.2f} by the ledger, {cache:.2f} by prefix caches"
 
     def lines(self) -> Iterable[str]:
         """The closing table."""

@@ -51,6 +51,8 @@ from udfs.models.files import embedder_identity
 from udfs.models.influence.support import require_pair
 from udfs.tokens import TokenizerUnavailable, tokenizer_identity
 
+MOST_LABELS = 2  # times `classifier.labels`, rejected ones included, that are asked for at all
+
 
 @dataclass(frozen=True)
 class Choices:
@@ -171,14 +173,16 @@ class Synthesis:
         """Make the account of the run durable, and drop what only this run needed."""
         tables = runner.tables
         tables.fence()
+        runner.summary.plan = against_plan(runner, runner.history)  # before the end is noted: it is part of it
         end(runner.history, runner.summary.status, runner.summary.paid())
         runner.history.flush()
-        runner.summary.plan = against_plan(runner, runner.history)
-        locations = {name: tables.location(name) for name in (*self._names(), "rounds", "source_files")}
-        lineage.close(runner.summary, runner.executed, locations, outcome)
+        lineage.close(runner.summary, runner.executed, self._locations(tables), outcome)
         if self._choices.summary:
             runner.summary.write(self._choices.summary)
         drop_scratch(tables.state)
+
+    def _locations(self, tables: Tables) -> dict[str, str]:
+        return {name: tables.location(name) for name in (*self._names(), "rounds", "source_files")}
 
     def _close_what_can_be(self, runner: Runner, lineage: Lineage) -> None:
         """Close a run that stopped; what stopped it, a full disk or a lost root, may stand in the way of this too."""
@@ -197,6 +201,9 @@ class Synthesis:
             if self._choices.continuous is None:
                 return
             runner.history.flush()
+            # Now: a run that goes on for weeks could not do it while it is told to stop.
+            lineage.log_stages(runner.summary, runner.executed, self._locations(runner.tables))
+            runner.executed.clear()
             stop.wait(self._choices.continuous)
 
     def _pass(self, runner: Runner, lineage: Lineage, stop: Stop) -> None:
@@ -230,7 +237,10 @@ class Synthesis:
     def _label(self, runner: Runner, stage: Stage) -> None:
         """Ask for labels only while there is a classifier to train."""
         trained = runner.tables.exists("classifier") and runner.tables.read("classifier").limit(1).count()
-        wanted = 0 if trained else self._settings.classifier.labels - runner.tables.read("document_labels").count()
+        # A label that could not be had is none: others are asked for in its place, up to a bound.
+        most = self._settings.classifier.labels
+        asked, kept = runner.tables.read("document_labels").count(), runner.tables.kept("document_labels").count()
+        wanted = 0 if trained else min(most - kept, MOST_LABELS * most - asked)
         if wanted <= 0:
             runner.history.let_go(stage.name)
         if wanted <= 0 or runner.unchanged(stage):

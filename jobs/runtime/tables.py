@@ -23,6 +23,7 @@ import sql
 from jobs.runtime.errors import SchemaMismatch
 from jobs.runtime.settings import StorageSettings
 
+ALL_FILES = 2**31 - 1
 MISSING = -1  # version of a table that was not written yet
 LAYOUT = 1  # of a root; stands in every commit, so that a later program can tell what it opens
 
@@ -84,8 +85,12 @@ class Tables:
         return self.read(name, session).where(F.col("reject_reason").isNull())
 
     def stream(self, name: str) -> DataFrame:
-        """New rows of an append-only table; commits that delete are skipped."""
+        """New rows of an append-only table, all in one batch; commits that delete are skipped.
+
+        By default a thousand files are a batch, and which duplicate wins would depend on how rows lie in files.
+        """
         reader = self.spark.readStream.format("delta").option("skipChangeCommits", "true")
+        reader = reader.option("maxFilesPerTrigger", str(ALL_FILES))
         return reader.table(self.location(name)) if self.storage.schema_name else reader.load(self.location(name))
 
     def conform(self, frame: DataFrame, name: str, added: dict[str, Any]) -> DataFrame:

@@ -17,6 +17,7 @@ from jobs.runtime.history import Execution, History
 from jobs.runtime.layout import layout_of, require_layout
 from jobs.runtime.maintenance import folded, maintain, require_retention
 from jobs.runtime.runner import Runner
+from jobs.runtime.runs import begin
 from jobs.runtime.summary import StageTally
 from jobs.runtime.tables import Once, Tables
 from jobs.stages import STAGES
@@ -80,6 +81,36 @@ def test_stages_stay_unchanged_and_batches_stay_exactly_once(spark: SparkSession
     run_stages(behind)
     with pytest.raises(SettingsFault, match=r"documents \(source_files\).*synthesize"):
         maintain(make_runner(spark, root, given, "maintain-2"), STAGES, 168)
+    run_stages(make_runner(spark, root, given, "run-4"), "documents")
+
+    # So does one whose run died before it noted anything: its stream is there, and behind.
+    started = Path(root) / "_checkpoints" / "long_conversations" / "0" / "offsets"
+    run_stages(make_runner(spark, root, given, "run-5"), "conversations", "long_documents")
+    started.mkdir(parents=True)
+    with pytest.raises(SettingsFault, match=r"rows to read: long_conversations \(conversations\)"):
+        maintain(make_runner(spark, root, given, "maintain-3"), STAGES, 168)
+
+
+@pytest.mark.spark
+@pytest.mark.faults
+def test_a_stage_that_was_switched_off_holds_nothing_up(spark: SparkSession, root: str, tmp_path: Path) -> None:
+    """Its table is left as it is, so that it can go on when it is switched on again."""
+    docs = write_documents(tmp_path / "docs.jsonl", [prose("rice", 10)])
+    given = [f"inputs.documents=['{docs}']", f"inputs.conversations=['{docs}']"]
+    runner = make_runner(spark, root, given)
+    run_stages(runner, "documents")
+    (Path(root) / "_checkpoints" / "influence" / "0" / "offsets").mkdir(parents=True)
+    empty = runner.tables.conform(runner.tables.read("samples"), "samples", {})
+    for _ in range(2):
+        runner.tables.append(empty, "samples", {})
+    before = runner.tables.version("samples")
+    with pytest.raises(SettingsFault, match=r"influence \(samples\)"):
+        maintain(make_runner(spark, root, given, "maintain-1"), STAGES, 168)
+
+    begin(runner.history, "synthesize", {"selection": {"by": "order"}}, {})
+    made = maintain(make_runner(spark, root, given, "maintain-2"), STAGES, 168)
+    assert "samples" not in made and make_runner(spark, root, given).tables.version("samples") == before
+    assert made["documents"] >= 1
 
 
 def grow_older(spark: SparkSession, root: str, hours: int) -> None:

@@ -22,6 +22,7 @@ from udfs.settings import ClassifierSettings
 DECIMALS = 5
 MIN_ROWS = 10  # with fewer labelled documents a held-out figure says nothing at all
 MORE = "add documents"
+SPENT = ", and raise classifier.labels where as many are labelled already"
 PREDICT_ROWS = 8_192  # bounds the memory of one call: trees are walked for this many rows at a time
 CLASSIFIED = "label string, probability float"
 
@@ -61,10 +62,10 @@ def train_forest(
     features = np.round(np.asarray(vectors, dtype=np.float32), DECIMALS)
     names = np.asarray(labels, dtype=str)
     if len(names) < MIN_ROWS:
-        raise TooFewRows(len(names), MIN_ROWS, "labelled documents", MORE)
+        raise TooFewRows(len(names), MIN_ROWS, "labelled documents", MORE + SPENT)
     if len(set(labels)) < least_classes:
         what = "classes among the labelled documents"
-        raise TooFewRows(len(set(labels)), least_classes, what, f"{MORE} of other types")
+        raise TooFewRows(len(set(labels)), least_classes, what, f"{MORE} of other types{SPENT}")
     out = held_out_rows(ids, labels, settings.held_out, settings.seed)
     if not out.any():
         raise TooFewRows(1, 2, "labelled documents in the largest class", MORE)
