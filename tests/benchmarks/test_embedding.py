@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
 
+from tests.benchmarks.gpu_influence import matmul_ceiling
 from tests.benchmarks.synthetic import documents
 from tests.benchmarks.timing import interleaved, ratio, say, scaled
 from udfs.models.devices import pick_dtype
@@ -62,4 +65,33 @@ def test_embedding(mix: str) -> None:
         f"{ratio(found['sentence-transformers'].cold, found['auto'].cold):.1f}x cold, reach 2x), smallest cosine "
         f"{cosine['auto']:.5f}; float32 {tokens / cpu['float32']:,.0f} "
         f"({ratio(cpu['sentence-transformers'], cpu['float32']):.1f}x), smallest cosine {cosine['float32']:.5f}",
+    )
+
+
+@pytest.mark.skipif(
+    not torch.cuda.is_available() and "LONGLOOM_BENCH_DEVICE" not in os.environ,
+    reason="needs a GPU; LONGLOOM_BENCH_DEVICE=cpu tries the script without one",
+)
+def test_embedding_on_a_gpu() -> None:
+    """Whole windows: tokens a second and the share of what a square product reaches there, tokenising included."""
+    from transformers import AutoConfig
+
+    device = torch.device(os.environ.get("LONGLOOM_BENCH_DEVICE", "cuda"))
+    on_gpu = device.type == "cuda"
+    settings = EmbedderSettings(device=device.type, dtype="auto", batch_tokens=262_144 if on_gpu else 16_384)
+    folder = resolve_files("embedded", "main").folder
+    texts = [text for text in documents(scaled(40_000 if on_gpu else 1_500) / 1e3, 3, 500) if len(text) > 8 * WINDOW]
+    vectors = embed_texts(texts, settings)  # loads the model
+    found = interleaved({"longloom": lambda: embed_texts(texts, settings)}, rounds=3)["longloom"]
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    width, tokens = config.hidden_size, WINDOW * len(texts)
+    linear = config.num_hidden_layers * (4 * width * width + 2 * width * config.intermediate_size)
+    flops = 2.0 * tokens * linear + 4.0 * config.num_hidden_layers * width * WINDOW * tokens
+    ceiling = matmul_ceiling(device, pick_dtype(settings, device), 8_192 if on_gpu else 512)
+    exact = embed_texts(texts[:64], EXACT)
+    assert float((exact * vectors[:64]).sum(axis=1).min()) > 0.999
+    say(
+        f"embedding on {device.type}",
+        f"{len(texts):,} windows of {WINDOW} tokens: {tokens / found.warm:,.0f} tokens/s, "
+        f"{flops / found.warm / ceiling:.0%} of a square product's {ceiling / 1e12:.1f} TFLOP/s",
     )
