@@ -21,6 +21,7 @@ from udfs.settings import LlmSettings
 if TYPE_CHECKING:
     from udfs.llm.examine import Examined
 
+STRICTEST = "schema"  # the form that is tried first
 MENDS = {
     "authentication": "export {0.api_key_env}=… with a valid key",
     "not_found": "set llm.model to one that the server has, or mend llm.base_url",
@@ -31,7 +32,7 @@ MENDS = {
 
 
 def check_endpoints(config: Path) -> list[Finding]:
-    """Ask every endpoint that a settings file names: up to four small calls each."""
+    """Ask every endpoint that a settings file names: a few small calls each."""
     section = (yaml.safe_load(config.read_text(encoding="utf-8")) or {}).get("llm") or {}
     try:
         llm = LlmSettings.model_validate(section)
@@ -98,11 +99,31 @@ def findings(stage: str, llm: LlmSettings, found: Examined) -> list[Finding]:
     return told
 
 
-def settle_json_modes(llm: LlmSettings, stages: Sequence[str], stored: Callable[[str], str | None]) -> LlmSettings:
-    """The settings with every `json_mode: auto` decided: as the rows of a stage were made before, else by a few calls.
+def probed(llm: LlmSettings) -> str:
+    """The strictest `json_mode` of an endpoint, found out by a few calls. Raises ServiceRefused."""
+    from udfs.llm.examine import examine  # it brings the clients, which a run without an endpoint does without
 
-    `stages` are those that ask a teacher, `stored(stage)` the mode their rows were made in, if any. The form of a
-    request is part of its identity, so a root keeps the mode it began with. Raises ServiceRefused.
+    found = examine(llm)
+    if found.json_mode is None:
+        passing = found.reply.status == "passing"
+        raise ServiceRefused(
+            f"the service at {llm.base_url} cannot be used ({found.reply.error_kind}): {found.reply.error}; nothing "
+            f"was written. {'Run again later, or run' if passing else 'Run'} jobs/doctor.py with the same --config to "
+            "see what it can do."
+        )
+    return found.json_mode
+
+
+def settle_json_modes(
+    llm: LlmSettings,
+    stages: Sequence[str],
+    *known: Callable[[str], str | None],
+    otherwise: Callable[[LlmSettings], str] = probed,
+) -> LlmSettings:
+    """The settings with every `json_mode: auto` decided, one mode per endpoint: as it is known, else by `otherwise`.
+
+    `stages` are those that ask a teacher, each of `known(stage)` the mode that their calls were made in, if any; the
+    first of them that knows a mode of any stage is believed. Raises what `otherwise` does.
     """
     decided: dict[tuple[str, str], str] = {}
 
@@ -110,24 +131,13 @@ def settle_json_modes(llm: LlmSettings, stages: Sequence[str], stored: Callable[
         one = llm.of(name)
         place = (one.base_url, one.model)
         if one.json_mode != "auto" or one.teacher == "offline":
-            return "schema" if one.json_mode == "auto" else one.json_mode
+            return STRICTEST if one.json_mode == "auto" else one.json_mode
         if place not in decided:
             open_stages = ((stage, llm.of(stage)) for stage in stages)
             alike = [s for s, its in open_stages if its.json_mode == "auto" and (its.base_url, its.model) == place]
-            decided[place] = next(filter(None, map(stored, alike)), None) or _asked(one)
+            modes = (mode for look in known for mode in map(look, alike) if mode)
+            decided[place] = next(modes, None) or otherwise(one)
         return decided[place]
 
     changed = {name: {**changes, "json_mode": decide(name)} for name, changes in llm.stages.items()}
     return llm.model_copy(update={"json_mode": decide(""), "stages": changed})
-
-
-def _asked(llm: LlmSettings) -> str:
-    from udfs.llm.examine import examine  # it brings the clients, which a run without an endpoint does without
-
-    found = examine(llm)
-    if found.json_mode is None:
-        raise ServiceRefused(
-            f"the service at {llm.base_url} cannot be used ({found.reply.error_kind}): {found.reply.error}; nothing "
-            "was written. Run jobs/doctor.py with the same --config to see what it can do."
-        )
-    return found.json_mode

@@ -97,10 +97,12 @@ class FakeOpenAI:
                 return refused
             form, holds_to = body.get("response_format", {}), self.options["schema"]
             if form.get("type") == "json_schema" and holds_to != "strict":
+                if holds_to == "crashes":
+                    return faults.error_response("server_500", 0) or web.Response(status=500)
                 if holds_to != "ignored":
                     return faults.error_response("bad_request", 0, "response_format json_schema is not supported")
                 body["response_format"] = {"type": "json_object"}  # a server that does as if it had not seen it
-            elif holds_to != "in_object":
+            elif holds_to not in ("in_object", "crashes"):
                 form.pop("schema", None)
             self.tries[digest] += 1
             entry["try"] = self.tries[digest]
@@ -239,7 +241,9 @@ def main() -> None:
         "slow_share": 0.0,  # of requests that take ten times as long
         "slow": 5.0,  # seconds of the fault "slow"
         "retry_after": 0.05,
-        "schema": "strict",  # or refused, ignored, in_object (its own form of it): what it does with a JSON schema
+        # What it does with a JSON schema: strict, refused, ignored, in_object (its own form of it), or crashes: it has
+        # its own form too, and answers any other one with a 500.
+        "schema": "strict",
         "static": None,  # a text that every request gets at once, unlogged
         "batch_looks": 1,  # how often a batch is looked at before it has ended; -1 never ends it
         "batch_expires": 0.0,  # share of lines that are not run in the first batch they come in

@@ -67,7 +67,8 @@ def _of_status(error: openai.APIStatusError, key: str | None) -> Reply:
     kind = _kind(status, code, message or error.message)
     sentence = scrub(f"HTTP {status}: {message or error.message}", key)
     headers = error.response.headers
-    return failed(kind, sentence, retry_after=retry_after(headers), limits=limits(headers))
+    granted = limits(headers)
+    return failed(kind, sentence, retry_after=retry_after(headers), limits=granted, http_status=status)
 
 
 def of_status(status: int, body: object, key: str | None) -> Reply:

@@ -94,8 +94,8 @@ class Reply:
     """What came of a call: text with status "ok", or a kind of error with a sentence.
 
     Tokens are as the provider metered them, None where it did not; `seconds` is the wall time of the last
-    attempt; `retry_after` (seconds) is what the server asked for, `limits` what it grants. A truncated reply keeps
-    its text.
+    attempt; `retry_after` (seconds) is what the server asked for, `limits` what it grants, `http_status` what an error
+    page came with. A truncated reply keeps its text.
     """
 
     status: Status
@@ -110,6 +110,7 @@ class Reply:
     finish_reason: str | None = None
     retry_after: float | None = None
     limits: Limits | None = None
+    http_status: int | None = None
 
 
 def failed(kind: ErrorKind, error: str, **details: Any) -> Reply:
