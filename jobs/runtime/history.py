@@ -48,6 +48,11 @@ class History:
         self._to_empty: list[str] = []
         self._load()
 
+    @property
+    def tables(self) -> Tables:
+        """The tables of the root."""
+        return self._tables
+
     def last(self, stage: str) -> Execution | None:
         """The newest execution of a stage in its current epoch."""
         found = self._last.get(stage)

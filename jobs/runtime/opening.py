@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 from jobs.runtime.errors import LongloomError, SettingsFault
 from jobs.runtime.health import OTHER_ROOT, unwritable
 from jobs.runtime.history import History
+from jobs.runtime.json_modes import left_open, settled
 from jobs.runtime.layout import require_layout
 from jobs.runtime.ledger import Ledger
 from jobs.runtime.lock import RootLock
@@ -26,16 +27,24 @@ from jobs.runtime.stopping import Stop
 from jobs.runtime.storage_faults import storage_fault
 from jobs.runtime.summary import Summary
 from jobs.runtime.tables import Tables
+from udfs.settings import LlmSettings
 
 PREVIEW = "_preview"  # folder of the root that holds its preview, a root of its own
 
 
 @contextmanager
 def opened(
-    spark: SparkSession, settings: Settings, say: Callable[[str], None], may_be_new: bool = False
+    spark: SparkSession,
+    settings: Settings,
+    say: Callable[[str], None],
+    may_be_new: bool = False,
+    stages: Sequence[Stage] = (),
+    otherwise: Callable[[LlmSettings], str] = left_open,
 ) -> Iterator[Runner]:
-    """A runner on the root, which is held while the context lasts.
+    """A runner on the root, which is held while the context lasts. No call is made.
 
+    A job that renders requests names the `stages` that ask for them: the runner's settings then have `json_mode: auto`
+    decided as the root knows it, and where it knows nothing as `otherwise` says of an endpoint.
     Raises SettingsFault where there is no root (unless it `may_be_new`) or where it cannot be written, RootHeld while
     another run holds it, StorageFault when the storage is full or refuses.
     """
@@ -49,8 +58,10 @@ def opened(
     with Stop(spark.sparkContext) as stop, RootLock(tables.state, stop.request) as lock:
         tables.fence = lock.require
         require_layout(tables, migrate=True)
+        history = History(tables)
+        settings = settled(settings, stages, history, tables, otherwise)
         ledger = Ledger(tables, settings.llm, settings.tokenizer, say=say, pause=stop.wait)
-        runner = Runner(spark, settings, tables, ledger, History(tables), Summary(run_id=tables.run_id), say)
+        runner = Runner(spark, settings, tables, ledger, history, Summary(run_id=tables.run_id), say)
         spark.sparkContext.setCheckpointDir(f"{tables.state}/_scratch")
         try:
             with stop.interruptible():

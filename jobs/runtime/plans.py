@@ -17,6 +17,7 @@ from jobs.runtime.costs import price_share
 from jobs.runtime.errors import RecipeChanged, SettingsFault
 from jobs.runtime.estimates import Range, StagePlan, assumptions, total
 from jobs.runtime.history import Execution, History
+from jobs.runtime.json_modes import strictest
 from jobs.runtime.opening import PREVIEW, opened
 from jobs.runtime.planning import plan_run
 from jobs.runtime.rendered import teacher_of
@@ -30,6 +31,7 @@ from jobs.runtime.summary import StageTally
 from jobs.runtime.tables import Tables
 from udfs.llm.prices import BATCH_SHARE, Price, price_of, table_date
 from udfs.llm.settled import TOKENS
+from udfs.settings import LlmSettings
 from udfs.tokens import TokenizerUnavailable, tokenizer_identity
 
 BUDGET_MB = 64.0
@@ -88,11 +90,19 @@ def make_plan(spark: SparkSession, settings: Settings, stages: Sequence[Stage], 
     except TokenizerUnavailable as error:
         raise SettingsFault([f"tokenizer: {error}"]) from error
     began = time.monotonic()
-    with opened(spark, settings, lambda line: None, may_be_new=True) as runner:
+    unknown: list[LlmSettings] = []
+
+    def assumed(llm: LlmSettings) -> str:
+        unknown.append(llm)
+        return strictest(llm)
+
+    with opened(spark, settings, lambda line: None, True, stages, assumed) as runner:
+        settings = runner.settings
         runner.ledger.fold()  # what a killed run left in the spool need not be asked again
         files = unread(runner.tables, find_inputs(inputs_of(settings, runner.tables.state)))
         planner = plan_run(runner, stages, files, budget, preview_tables(spark, runner.tables.state))
         made = planner.plan()
+        planner.warnings.extend(_not_settled(llm) for llm in unknown)
         try:
             require_recipes(tuple(stages), settings, runner.tables, runner.history, ())
         except RecipeChanged as error:
@@ -106,6 +116,14 @@ def make_plan(spark: SparkSession, settings: Settings, stages: Sequence[Stage], 
         done = Execution(EXECUTION, 0, "", {}, {}, -1, "done", plan.as_dict())
         runner.history.record(done, StageTally(EXECUTION, seconds=time.monotonic() - began))
     return plan
+
+
+def _not_settled(llm: LlmSettings) -> str:
+    """What a plan says where only a call could tell the form of replies."""
+    return (
+        f"llm.json_mode is auto and the root knows of no call to {llm.model} at {llm.base_url} yet: counted as with "
+        f"{strictest(llm)}. A run asks the endpoint first; with object or prompt each prompt is longer by its schema"
+    )
 
 
 def preview_tables(spark: SparkSession, state: str) -> Tables:

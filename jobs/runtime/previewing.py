@@ -67,11 +67,11 @@ def preview(spark: SparkSession, settings: Settings, stages: Sequence[Stage], re
     if records < LEAST:
         raise SettingsFault([f"--preview {records}: at least {LEAST} records are needed"])
     shown = Shown()
-    with opened(spark, settings, say, may_be_new=True) as runner:
+    with opened(spark, settings, say, may_be_new=True, stages=stages) as runner:
         state = runner.tables.state
         drop_folder(state, PREVIEW)
         root = f"{state}/{PREVIEW}"
-        small = _small(settings, root, records, _write_records(runner, stages, records, root))
+        small = _small(runner.settings, root, records, _write_records(runner, stages, records, root))
         try:
             serving = Serving(tables=runner.tables, show=shown.show)
             return Synthesis(spark, small, stages, choices, serving=serving).run()

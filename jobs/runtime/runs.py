@@ -31,11 +31,18 @@ class Run:
     settings: Mapping[str, Any]
     choices: Mapping[str, Any]
     status: str  # begun (it died, or goes on), done, deferred, or why it stopped
+    json_modes: Mapping[str, Any]  # by stage, what `json_mode: auto` stood for: {teacher, model, json_mode}
 
 
-def begin(history: History, job: str, settings: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
-    """Note, durably, that a run begins and what it was told."""
-    detail = {"job": job, "settings": dict(settings), "choices": dict(choices)}
+def begin(
+    history: History,
+    job: str,
+    settings: Mapping[str, Any],
+    choices: Mapping[str, Any],
+    json_modes: Mapping[str, Any] | None = None,
+) -> None:
+    """Note, durably, that a run begins, what it was told, and what `json_mode: auto` stands for."""
+    detail = {"job": job, "settings": dict(settings), "choices": dict(choices), "json_modes": dict(json_modes or {})}
     history.record(Execution(EXECUTION, 0, "", {}, {}, -1, BEGUN, detail), StageTally(EXECUTION))
     history.flush()
 
@@ -55,7 +62,9 @@ def runs(tables: Tables) -> list[Run]:
         if row["state"] == BEGUN:
             told = json.loads(row["detail"])
             status = ended.get(row["run_id"], BEGUN)
-            begun.append(Run(row["run_id"], row["sequence"], told["job"], told["settings"], told["choices"], status))
+            modes = told.get("json_modes", {})  # older programs noted none
+            run = Run(row["run_id"], row["sequence"], told["job"], told["settings"], told["choices"], status, modes)
+            begun.append(run)
     return begun
 
 

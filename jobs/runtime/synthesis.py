@@ -14,11 +14,12 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from jobs.runtime.endpoints import distinct, settle_json_modes
+from jobs.runtime.endpoints import distinct, probed
 from jobs.runtime.errors import LongloomError, ServiceRefused, SettingsFault
 from jobs.runtime.forgetting import finish as finish_forgetting
 from jobs.runtime.health import OTHER_ROOT, unwritable
 from jobs.runtime.history import History
+from jobs.runtime.json_modes import decided, left_open, settled, strictest
 from jobs.runtime.layout import require_layout
 from jobs.runtime.ledger import OPEN, Ledger, Serving
 from jobs.runtime.lineage import Lineage, preload
@@ -121,7 +122,7 @@ class Synthesis:
             tables.fence = lock.require
             require_layout(tables, migrate=True)
             history = History(tables)
-            self._settle_json_modes(history)
+            json_modes = self._settle_json_modes(history)
             require_recipes(self._stages, self._settings, tables, history, starts)
             lineage = Lineage(self._settings, tables.state, self._settings.model_dump(mode="json"), self._job)
             tables.run_id = summary.run_id = lineage.run_id
@@ -139,7 +140,8 @@ class Synthesis:
                 with stop.interruptible(), progress.told():
                     self._spark.sparkContext.setCheckpointDir(f"{tables.state}/_scratch")
                     ledger.fold()
-                    begin(history, self._job, self._settings.model_dump(mode="json"), asdict(self._choices))
+                    told = self._settings.model_dump(mode="json")
+                    begin(history, self._job, told, asdict(self._choices), json_modes)
                     restart(runner, self._stages, starts, files)
                     if self._choices.retry_rejected:
                         retry_rejected(runner, self._choices.retry_rejected)
@@ -330,16 +332,19 @@ class Synthesis:
                 ]
             )
 
-    def _settle_json_modes(self, history: History) -> None:
-        """Decide what the settings leave open about the form of replies. Raises ServiceRefused."""
+    def _settle_json_modes(self, history: History) -> dict[str, dict[str, str]]:
+        """Decide what the settings leave open about the form of replies, and tell it by stage.
 
-        def stored(stage: str) -> str | None:
-            last = history.last(stage)
-            return None if last is None else last.made_from.get("llm", {}).get("json_mode")
-
-        asking = [stage.name for stage in self._stages if stage.asks]
-        llm = settle_json_modes(self._settings.llm, asking, stored)
-        self._settings = self._settings.model_copy(update={"llm": llm})
+        Raises ServiceRefused.
+        """
+        told, otherwise = self._settings.llm, probed
+        if self._serving.sealed:
+            otherwise = strictest
+        elif not any(stage.asks or stage.name in self._rounds for stage in self._chosen()):
+            otherwise = left_open
+        calls = self._serving.tables or history.tables
+        self._settings = settled(self._settings, self._stages, history, calls, otherwise)
+        return decided(told, self._settings.llm, self._stages)
 
     def _chosen(self) -> list[Stage]:
         """The stages of this run, in order; nothing is measured where nothing is selected by it."""

@@ -13,16 +13,22 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 import sql
+from jobs.runtime.errors import ServiceRefused
 from jobs.runtime.estimates import REDRAWS, Measured, Range, StagePlan, planned, reply_tokens, share_seen, total
 from jobs.runtime.history import History
+from jobs.runtime.ledger import Ledger
+from jobs.runtime.ledger_files import calls_of, import_calls
+from jobs.runtime.opening import opened
 from jobs.runtime.planning import Planner
-from jobs.runtime.plans import make_plan
+from jobs.runtime.plans import Plan, make_plan
 from jobs.runtime.rendered import ledger_measures, rendered
 from jobs.runtime.sampling import Sample, choose, sample
 from jobs.runtime.settings import Settings, load_settings
 from jobs.runtime.sources import find_inputs
+from jobs.runtime.synthesis import Choices, Synthesis
 from jobs.stages import STAGES
 from tests.equality import tables_at
+from tests.fake_server.client import FakeServer
 from tests.roots import BY_NAME, make_runner, prose, write_conversations, write_documents
 from udfs.llm.context import TOKENS_PER_MESSAGE
 from udfs.llm.prices import Price
@@ -180,6 +186,50 @@ def test_a_plan_is_made_without_a_call_and_kept(spark: SparkSession, root: str, 
     assert unknown.as_dict()["total"]["money"] is None and any("nobody" in line for line in unknown.lines())
     kept = History(tables_at(spark, root)).last("plan")
     assert kept is not None and kept.detail == json.loads(json.dumps(unknown.as_dict())), "the newest stays in the root"
+
+
+@pytest.mark.spark
+@pytest.mark.faults
+def test_a_mode_that_was_found_is_kept_after_a_crash_and_by_a_plan(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run dies when its first stage that asks has been answered; meanwhile the server does with strict schemas no
+    more, so that asking it again would give every request another key."""
+    write_corpus(tmp_path)
+    root, taker = str(tmp_path / "root"), str(tmp_path / "taker")
+    fulfil = Ledger.fulfil
+
+    def die(ledger: Ledger, *given: Any, **more: Any) -> Any:
+        fulfil(ledger, *given, **more)
+        raise ServiceRefused("killed")
+
+    with FakeServer() as server:
+        given = settings_given(tmp_path, "llm.json_mode=auto", f"llm.base_url={server.base_url}")
+        settings = load_settings(None, given, root)
+        first = make_plan(spark, settings, STAGES, 10**9)
+        assert not server.requests(), "a plan makes no call"
+        assert any("json_mode is auto" in line for line in first.warnings), first.warnings
+        run = Synthesis(spark, settings, STAGES, Choices(until="meta_records"))
+        with monkeypatch.context() as patched:
+            patched.setattr(Ledger, "fulfil", die)
+            assert run.run() == 6
+        asked = len(server.requests())
+        assert asked == 1 + 3 and History(tables_at(spark, root)).last("meta_records") is None
+        server.change(schema="refused")
+        assert Synthesis(spark, settings, STAGES, Choices(until="meta_records")).run() == 0
+        assert tables_at(spark, root).kept("meta_records").count() == 3
+        require_no_calls(make_plan(spark, settings, STAGES, 10**9))
+        other = load_settings(None, given, taker)
+        with opened(spark, other, print, may_be_new=True) as runner:
+            assert import_calls(runner, calls_of(spark, root)) == 3
+        require_no_calls(make_plan(spark, other, STAGES, 10**9))
+        assert len(server.requests()) == asked, "the endpoint was asked once what it can do, and once for each record"
+
+
+def require_no_calls(plan: Plan) -> None:
+    """What the first stage asks is in the ledger, and nothing is said of other settings."""
+    assert plan.stages[0].stage == "meta_records" and plan.stages[0].calls == Range.exactly(0)
+    assert not [line for line in plan.warnings if "json_mode" in line or "counted as if" in line], plan.warnings
 
 
 @pytest.mark.spark

@@ -119,8 +119,10 @@ def render(task_name: str, variables: Mapping[str, Any], json_mode: str = "schem
 
     In the modes "object" and "prompt" the schema is told in words: behind the document where the document
     comes first, else among the fixed instructions, so that the shared prefix stays shared.
-    Raises PromptError when variables are missing or unknown.
+    Raises PromptError when variables are missing or unknown, and for the mode "auto": no request is made in it.
     """
+    if json_mode == "auto":
+        raise PromptError(f"task {task_name!r}: json_mode auto must be decided before a request is rendered")
     task = task_named(task_name)
     if set(variables) != task.variables:
         missing, unknown = sorted(task.variables - set(variables)), sorted(set(variables) - task.variables)

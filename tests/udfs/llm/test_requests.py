@@ -122,6 +122,12 @@ def test_lone_surrogates_are_replaced_not_raised() -> None:
     assert encodable("x\udfff") == "x?"
 
 
+def test_no_request_is_made_while_its_form_is_open() -> None:
+    """It would have a key that no call has, and be sent without a form."""
+    with pytest.raises(PromptError, match="json_mode auto"):
+        make_request("type_label", VARIABLES["type_label"], LlmSettings(json_mode="auto"))
+
+
 @pytest.mark.parametrize("json_mode", ["schema", "object", "prompt"])
 def test_calls_on_the_same_documents_share_the_whole_document(json_mode: str) -> None:
     document = "A long document. " * 200
