@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from jobs.runtime import json_modes
+from jobs.runtime import json_modes, previewing
 from jobs.runtime.endpoints import settle_json_modes
 from jobs.runtime.history import Execution
 from jobs.runtime.json_modes import decided, in_ledger, in_rows, in_runs, left_open, strictest
 from jobs.runtime.runs import BEGUN, MAIN_JOB, Run
+from jobs.runtime.settings import Settings, load_settings
+from jobs.runtime.synthesis import Choices
 from jobs.stages import STAGES
 from udfs.settings import LlmSettings
 
@@ -97,3 +102,30 @@ def test_a_run_notes_what_it_was_not_told() -> None:
     noted = decided(told, settle_json_modes(told, names, otherwise=strictest), STAGES)
     assert noted["meta_records"] == made("schema") and noted.keys() == set(names) - {"samples", "instructions"}
     assert not decided(told, settle_json_modes(told, names, otherwise=left_open), STAGES), "nothing was decided"
+
+
+def test_a_preview_asks_in_the_form_that_its_root_keeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own root is empty, and the answers go into the ledger of the other one."""
+    given = load_settings(None, ["llm={teacher: openai, model: m, api_key_env: '', json_mode: auto}"], str(tmp_path))
+    kept = given.model_copy(update={"llm": given.llm.model_copy(update={"json_mode": "object"})})
+    runs: list[Settings] = []
+
+    class Run:
+        def __init__(self, spark: object, small: Settings, *rest: object, **more: object) -> None:
+            runs.append(small)
+
+        def run(self) -> int:
+            return 0
+
+    @contextmanager
+    def opened(spark: object, settings: Settings, *rest: object, **more: object) -> Iterator[SimpleNamespace]:
+        assert settings is given and more["stages"] is STAGES
+        yield SimpleNamespace(tables=SimpleNamespace(state=str(tmp_path)), settings=kept)
+
+    (tmp_path / "_preview").mkdir()
+    monkeypatch.setattr(previewing, "opened", opened)
+    monkeypatch.setattr(previewing, "Synthesis", Run)
+    monkeypatch.setattr(previewing, "drop_folder", lambda *given: None)
+    monkeypatch.setattr(previewing, "_write_records", lambda *given: 4)
+    assert previewing.preview(None, given, STAGES, 2, Choices()) == 0  # type: ignore[arg-type]
+    assert [small.llm.json_mode for small in runs] == ["object"]
