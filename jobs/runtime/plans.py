@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pyspark.sql import SparkSession
+from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.runtime.costs import price_share
@@ -29,7 +29,7 @@ from jobs.runtime.sources import find_inputs, inputs_of, unread
 from jobs.runtime.stage import Stage
 from jobs.runtime.summary import StageTally
 from jobs.runtime.tables import Tables
-from udfs.llm.prices import BATCH_SHARE, Price, price_of, table_date
+from udfs.llm.prices import BATCH_SHARE, Price, price_of, share_of_price, table_date
 from udfs.llm.settled import TOKENS
 from udfs.settings import LlmSettings
 from udfs.tokens import TokenizerUnavailable, tokenizer_identity
@@ -134,7 +134,8 @@ def preview_tables(spark: SparkSession, state: str) -> Tables:
 def against_plan(runner: Runner, history: History) -> list[dict[str, Any]]:
     """Planned and actual figures per stage of the runs since the newest plan; empty where none is open.
 
-    A plan is for the run after it, and for those that end what that one began.
+    A plan is for the run after it, and for those that end what that one began. Planned money is told as calls
+    are paid that are made as the settings now say: a plan itself tells it online, and by batch beside it.
     """
     plan = history.last(EXECUTION)
     runs = runs_since(runner.tables, EXECUTION) if plan is not None else []
@@ -150,15 +151,28 @@ def against_plan(runner: Runner, history: History) -> list[dict[str, Any]]:
         *[F.sum(F.col(name) * price_share("teacher")).alias(f"{name}_billed") for name in TOKENS],
     )
     actual = {row["stage"]: row for row in rows.collect()}
-    told = []
-    for planned in plan.detail["stages"]:
-        row, price = actual.get(planned["stage"]), price_of(teacher_of(runner, planned["stage"]))
-        counts = {name: (row[name] or 0) if row else 0 for name in (*FIGURES, "tokens_cached")}
-        billed = [(row[f"{name}_billed"] or 0) if row else 0 for name in TOKENS]
-        spent = price.cost(*billed) if price else None
-        money = spent if counts["calls"] else 0.0
-        told.append({"stage": planned["stage"], "planned": planned, "actual": {**counts, "money": money}})
-    return told
+    return [
+        compared(planned, actual.get(planned["stage"]), teacher_of(runner, planned["stage"]))
+        for planned in plan.detail["stages"]
+    ]
+
+
+def compared(planned: Mapping[str, Any], row: Row | Mapping[str, Any] | None, llm: LlmSettings) -> dict[str, Any]:
+    """A stage's plan and what its calls came to, both at the price of the way in which `llm` has them made.
+
+    `row` has the counts, and tokens at the share of the price that they were billed at; None where nothing was asked.
+    """
+    counts = {name: (row[name] or 0) if row else 0 for name in (*FIGURES, "tokens_cached")}
+    billed = [(row[f"{name}_billed"] or 0) if row else 0 for name in TOKENS]
+    price, share, online = price_of(llm), share_of_price(llm.teacher), planned["money"]
+    expected = None if online is None else {name: usd * share for name, usd in online.items()}
+    spent = price.cost(*billed) if price else None
+    money = spent if counts["calls"] else 0.0
+    return {
+        "stage": planned["stage"],
+        "planned": {**planned, "money": expected},
+        "actual": {**counts, "money": money},
+    }
 
 
 def comparison_lines(told: Sequence[Mapping[str, Any]]) -> Iterable[str]:

@@ -1,6 +1,7 @@
 -- What was planned to be asked and paid, by stage, and what was?
 -- The newest run that ended with a plan open, together with those that began what it ended: a plan (jobs/plan.py) is for
--- the runs up to the first that comes to its end. Money is in US dollars; the plan's prices are those of online calls.
+-- the runs up to the first that comes to its end. Money is in US dollars, planned money at the price of the stage's teacher
+-- in the run: by batch files it is half of what the plan tells online.
 WITH told AS (
   SELECT run_id, sequence, from_json(detail, 'plan ARRAY<STRUCT<stage STRING, planned STRUCT<
            calls STRUCT<low DOUBLE, expected DOUBLE, high DOUBLE>, tokens_in STRUCT<low DOUBLE, expected DOUBLE, high DOUBLE>,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 import sql
+from jobs.runtime import synthesis
 from jobs.runtime.errors import ServiceRefused
 from jobs.runtime.estimates import REDRAWS, Measured, Range, StagePlan, planned, reply_tokens, share_seen, total
 from jobs.runtime.history import History
@@ -20,11 +22,12 @@ from jobs.runtime.ledger import Ledger
 from jobs.runtime.ledger_files import calls_of, import_calls
 from jobs.runtime.opening import opened
 from jobs.runtime.planning import Planner
-from jobs.runtime.plans import Plan, make_plan
+from jobs.runtime.plans import Plan, compared, comparison_lines, make_plan
 from jobs.runtime.rendered import ledger_measures, rendered
 from jobs.runtime.sampling import Sample, choose, sample
 from jobs.runtime.settings import Settings, load_settings
 from jobs.runtime.sources import find_inputs
+from jobs.runtime.summary import Summary
 from jobs.runtime.synthesis import Choices, Synthesis
 from jobs.stages import STAGES
 from tests.equality import tables_at
@@ -35,6 +38,7 @@ from udfs.llm.prices import Price
 from udfs.llm.requests import make_request
 from udfs.llm.teacher import Request
 from udfs.readers import InputFile
+from udfs.settings import LlmSettings
 from udfs.tokens import count_tokens
 
 PRICE = Price(2.0, 10.0, 1.0)
@@ -62,6 +66,41 @@ def test_money_is_unknown_rather_than_nothing() -> None:
     assert known.money is not None and known.money.low == pytest.approx(10 * (100 * 2 + 38 * 10) / 1e6)
     assert total([known, unknown]).money is None
     assert total([known, StagePlan("c")]).money == known.money, "a stage that asks nothing costs nothing"
+
+
+@pytest.mark.parametrize(("teacher", "share"), [("openai", 1.0), ("openai_batch", 0.5)])
+def test_planned_and_actual_are_told_at_the_same_price(teacher: str, share: float) -> None:
+    """Ten calls that were made just as they were planned, of a plan that was made before the teacher was chosen."""
+    llm = LlmSettings.model_validate({"teacher": teacher, "model": "m", "price_input": 2.0, "price_output": 10.0})
+    measured = Measured(50, 100.0, 40.0, 0.0, 0.0)
+    plan = planned("samples", "answer", Range.exactly(10), Range.exactly(100), measured, 4096, PRICE, "").as_dict()
+    tokens = {"tokens_in": 1000, "tokens_out": 400, "tokens_cached": 0}
+    billed = {f"{name}_billed": share * count for name, count in tokens.items()}
+    told = compared(plan, {"calls": 10, **tokens, **billed}, llm)
+    money, spent = told["planned"]["money"], told["actual"]["money"]
+    assert spent == pytest.approx(share * (1000 * 2 + 400 * 10) / 1e6)
+    assert money["low"] <= spent <= money["high"] and money["expected"] == pytest.approx(spent, rel=0.05)
+    assert told["planned"]["calls"] == plan["calls"] and plan["money"]["expected"] == pytest.approx(0.006, rel=0.05)
+    (line,) = list(comparison_lines([told]))[1:]
+    assert line.rstrip().endswith(f"/ {spent:.4g}") and f"  {money['expected']:.4g} (" in line
+    unknown = compared({**plan, "money": None}, None, llm)
+    assert unknown["planned"]["money"] is None and unknown["actual"] == {
+        "calls": 0,
+        **dict.fromkeys(tokens, 0),
+        "money": 0,
+    }
+
+
+def test_a_run_that_ends_keeps_what_was_planned_beside_what_was_paid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In `stage_runs`, where SQL and the report look for it."""
+    told = [{"stage": "samples", "planned": {}, "actual": {}}]
+    monkeypatch.setattr(synthesis, "against_plan", lambda runner, history: told)
+    monkeypatch.setattr(synthesis, "drop_scratch", lambda state: None)
+    runner, lineage = MagicMock(summary=Summary()), MagicMock()
+    Synthesis(MagicMock(), Settings(), (), Choices())._close(runner, lineage, "FINISHED")
+    names = [called[0] for called in runner.history.method_calls]
+    assert names == ["record", "flush"] and runner.summary.plan == told
+    assert runner.history.record.call_args.args[0].detail["plan"] == told
 
 
 def test_measured_replies_take_the_place_of_assumed_ones() -> None:
