@@ -57,7 +57,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--format", choices=FORMATS, default="parquet", help="export: of the files")
     parser.add_argument("--in", dest="files", metavar="FOLDER", help="import: a folder that export made")
     parser.add_argument("--from", dest="other", metavar="ROOT", help="import: another root")
-    parser.add_argument("--cancel", action="store_true", help="batches: end all that are outstanding")
+    parser.add_argument(
+        "--cancel",
+        action="store_true",
+        help="batches: end all that are outstanding, give up those whose results are gone",
+    )
     return parser
 
 

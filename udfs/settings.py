@@ -158,6 +158,7 @@ class LlmSettings(Section):
     budget_usd: Annotated[float, Field(ge=0)] = 0.0
     batch_requests: Positive = 50_000  # of a batch file, at most
     batch_bytes: Positive = 200_000_000
+    batch_tokens: Positive | None = None  # of its prompts, as estimated; None is without limit
     batch_poll_s: Annotated[float, Field(gt=0)] = 30.0  # between two looks at what is outstanding
     batch_wait_s: Count = 86_400  # for a stage's batches; 0 looks once, and the next run collects
     price_input: Annotated[float, Field(ge=0)] | None = None  # USD per million tokens; None looks the model up

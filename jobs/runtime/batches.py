@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from functools import cached_property
 from math import ceil
@@ -23,12 +24,12 @@ from jobs.runtime.refusals import refusal
 from jobs.runtime.tables import Tables
 from udfs.llm.batch.client import ProviderFault
 from udfs.llm.batch.store import BatchFile, BatchStore, Intent
-from udfs.llm.batch.work import BatchWork, Collected, Standing
+from udfs.llm.batch.work import BatchWork, Collected, ResultsGone, Standing
 from udfs.llm.batch.writing import FILE_DDL, Expected, read_keys, write_files
 from udfs.llm.budget import Budget
 from udfs.llm.context import MOST_CHARS_PER_TOKEN
 from udfs.llm.expectation import FIRST_TOKENS_PER_CHAR
-from udfs.llm.prices import paid_price
+from udfs.llm.prices import batch_price, paid_price
 from udfs.llm.retry import RetryPolicy
 from udfs.llm.sender import Sending
 from udfs.llm.teacher import Reply
@@ -55,8 +56,10 @@ class Batches:
     ) -> None:
         self._tables, self._tokenizer, self._budget, self._spool = tables, tokenizer, budget, spool
         self._fold, self._say, self._pause = fold, say, pause
+        self.refused: dict[str, str] = {}  # stages whose newest files were refused for the moment: the kind of error
         self._held: set[str] = set()  # batches that this run's budget holds money back for
         self._told: dict[str, str] = {}
+        self._spent: defaultdict[str, float] = defaultdict(float)  # USD that batches came to, by stage
 
     @cached_property
     def work(self) -> BatchWork:
@@ -89,16 +92,18 @@ class Batches:
     def fulfil(self, stage: str, task: str, llm: LlmSettings, still_missing: Callable[[], DataFrame]) -> Cost:
         """Send what `still_missing` in batches, and take in what comes back within `llm.batch_wait_s`.
 
-        Further calls, and requests that failed for the moment, go into another batch; what is outstanding at the end is
-        collected by the next run. Raises ServiceRefused, and BudgetReached when not everything could be sent.
+        Further calls, and requests that failed for the moment, go into another batch, `llm.batch_poll_s` later where a
+        file was refused for the moment; what is outstanding at the end is collected by the next run. Raises
+        ServiceRefused, and BudgetReached when not everything could be sent.
         """
         deadline = time.monotonic() + llm.batch_wait_s
         cost, before, idle, held_back = self.take_in(stage, llm), -1, 0, False
+        self.refused.pop(stage, None)  # of an earlier run: by now there may be room
         while True:
             pending = still_missing()
             left = pending.count()
             idle = idle + 1 if left == before else 0
-            if not left or idle == IDLE_ROUNDS:
+            if not left or idle == IDLE_ROUNDS or not self._waited_after_refusal(stage, llm, deadline):
                 break
             before = left
             free = self.not_outstanding(stage, pending)
@@ -125,22 +130,27 @@ class Batches:
             try:
                 standing = self.work.look(intent)
                 collected = None if standing.outstanding else self.work.collect(standing)
+            except ResultsGone as gone:
+                raise ServiceRefused(_results_gone(intent, gone)) from None
             except ProviderFault as fault:
                 raise _refusal(intent, llm, fault.reply) from None
             if collected is None:
                 open_ones.append(standing)
             else:
                 ended.append((standing, collected))
-        cost = self._fold() if ended else Cost()
+        cost, price = self._fold() if ended else Cost(), batch_price(llm)
         for standing, collected in ended:
             self.work.close(standing.intent)
             self._settle_budget(standing.intent, llm, collected)
+            self._spent[stage] += price.cost(*collected.tokens) if price is not None else 0.0
             if standing.batch is not None:
                 self._say(f"{stage}: batch {standing.batch.id} {standing.state}: {collected.line()}")
+            if collected.refused is not None:
+                self.refused[stage] = str(collected.refused.error_kind)
         for standing, collected in ended:
             if collected.fatal is not None:
                 raise _refusal(standing.intent, llm, collected.fatal)
-        self._tell(stage, open_ones)
+        self._tell(stage, open_ones, price is not None)
         return cost
 
     # -- sending ----------------------------------------------------------------------------------------
@@ -174,6 +184,19 @@ class Batches:
             self._pause(min(llm.batch_poll_s, left))
             cost += self.take_in(stage, llm)
         return cost
+
+    def _waited_after_refusal(self, stage: str, llm: LlmSettings, deadline: float) -> bool:
+        """Whether another round may be sent: what was refused for the moment waits first, if there is time for it."""
+        if stage not in self.refused:
+            return True
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        wait = min(llm.batch_poll_s, left)
+        self._say(f"{stage}: what was refused is sent again in {wait:.0f} s")
+        self._pause(wait)
+        del self.refused[stage]
+        return True
 
     def _expected(self, task: str, llm: LlmSettings, session: SparkSession) -> Expected:
         """What calls of a task are expected to come to: replies as long as those recorded, else the longest."""
@@ -226,12 +249,13 @@ class Batches:
                 self._held.discard(intent.name)
                 self._budget.leave(intent.file.expected_usd, intent.file.expected_usd, intent.file.requests)
 
-    def _tell(self, stage: str, standings: list[Standing]) -> None:
-        """A line when what is outstanding has changed."""
+    def _tell(self, stage: str, standings: list[Standing], priced: bool) -> None:
+        """A line when what is outstanding has changed, with the money of what is in where the price is known."""
         if not standings:
             return
         total = sum(standing.intent.file.requests for standing in standings)
         line = f"{stage}: {len(standings)} batches outstanding, {sum(s.done for s in standings):,} of {total:,} done"
+        line += f", {self._spent[stage]:,.2f} USD spent" if priced else ""
         faults = {standing.fault.error for standing in standings if standing.fault is not None}
         line += "".join(f"; {fault}" for fault in sorted(filter(None, faults)))
         if self._told.get(stage) != line:
@@ -243,6 +267,16 @@ def _refusal(intent: Intent, llm: LlmSettings, reply: Reply) -> ServiceRefused:
     """Why the batches of a stage stop, told of the endpoint where they lie, which the settings may name no more."""
     there = {"base_url": intent.endpoint.base_url, "api_key_env": intent.endpoint.api_key_env, "teacher": BATCH}
     return ServiceRefused(refusal(intent.stage, llm.model_copy(update=there), str(reply.error_kind), reply.error or ""))
+
+
+def _results_gone(intent: Intent, gone: ResultsGone) -> str:
+    """What to do about a batch that ended and whose results the provider has no more."""
+    return (
+        f"stage {intent.stage}: the service at {intent.endpoint.base_url} has no longer the results of batch "
+        f"{intent.batch_id} ({gone}). No further call was sent and nothing else is lost. `jobs/ledger.py batches "
+        "--cancel` gives this batch up, and ends those that still run; what it alone had answered is then asked, and "
+        "paid, once more."
+    )
 
 
 def _limits(llm: LlmSettings) -> str:

@@ -349,9 +349,8 @@ class Ledger:
         if outstanding is not None:
             at_provider = outstanding.withColumn("outstanding", F.lit(OUTSTANDING))
             missing = missing.join(at_provider, "key", "left").withColumn("kind", F.coalesce("outstanding", "kind"))
-        return missing.select(
-            "input_id", F.concat(F.lit("llm:"), F.coalesce("kind", F.lit("not_sent"))).alias("reason")
-        )
+        other = F.lit(self.batches.refused.get(stage, "not_sent"))
+        return missing.select("input_id", F.concat(F.lit("llm:"), F.coalesce("kind", other)).alias("reason"))
 
 
 def _replies(known: DataFrame) -> DataFrame:

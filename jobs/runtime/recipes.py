@@ -20,7 +20,7 @@ NOT_IN_RECIPE: Mapping[str, frozenset[str]] = {
     "llm": frozenset({"base_url", "query", "api_key_env", "key_header", "cache_key", "coordinator_port", "stages"})
     | {"raised_max_tokens", "context_tokens", "concurrency", "timeout_s", "max_error_share"}
     | {"requests_per_minute", "tokens_per_minute", "rate_window_s"}
-    | {"batch_requests", "batch_bytes", "batch_poll_s", "batch_wait_s"}
+    | {"batch_requests", "batch_bytes", "batch_tokens", "batch_poll_s", "batch_wait_s"}
     | {"budget_calls", "budget_usd", "price_input", "price_output", "price_cached"},
     "tokenizer": frozenset({"engine", "parity_documents"}),  # every engine gives the reference's counts
     "embedder": frozenset({"batch_tokens", "device"}),

@@ -21,6 +21,7 @@ from jobs.runtime.summary import StageTally
 from jobs.stages import STAGES
 from tests.fake_server.client import FakeServer
 from tests.roots import BY_NAME, make_runner, prose
+from udfs.llm.batch.client import BatchClient
 from udfs.llm.follow_ups import Following
 from udfs.settings import EvidenceSettings
 
@@ -144,6 +145,31 @@ def test_cancelled_batches_give_what_ran_and_the_rest_is_asked_again(spark: Spar
         answer = ask(runner_for(spark, root, server, "run-2"), labels(spark, *texts))
         assert len(told(answer)) == 10 and most_runs(server) == 1 and len(server.requests()) == 10
         assert list(batch_lines(runner.ledger.batches.work, cancel=True)) == ["no batch is outstanding"]
+
+
+def test_results_that_are_gone_are_given_up_and_what_is_left_is_not_asked_again(spark: SparkSession, root: str) -> None:
+    texts = ["text 0", "text 1", "[[fault:refusal]] text 2", "[[fault:content_filter_400]] text 3"]
+    with FakeServer(key=os.environ["FAKE_KEY"], batch_refuses="token_limit_exceeded") as server:
+        refused = ask(runner_for(spark, root, server, "run-1", "llm.batch_wait_s=0"), labels(spark, *texts))
+        assert waits(refused) == {"llm:rate_limited": 4}, "the reason of the provider"
+        server.change(batch_refuses=None, batch_looks=-1)
+        runner = runner_for(spark, root, server, "run-2", "llm.batch_wait_s=0")
+        assert waits(ask(runner, labels(spark, *texts))) == {"llm:batch_outstanding": 4}
+        server.change(batch_looks=1)
+        (intent,) = runner.ledger.batches.outstanding()
+        ended = runner.ledger.batches.work.look(intent).batch
+        assert ended is not None and ended.output_file_id and ended.error_file_id
+        BatchClient(intent.endpoint).delete_file(ended.output_file_id)
+        with pytest.raises(ServiceRefused, match="batches --cancel"):
+            ask(runner_for(spark, root, server, "run-3"), labels(spark, *texts))
+        (_, line) = batch_lines(runner.ledger.batches.work, cancel=True)
+        assert "given up" in line and runner.ledger.batches.outstanding() == []
+        last = runner_for(spark, root, server, "run-4")
+        last.ledger.fold()  # as a run begins
+        answer = ask(last, labels(spark, *texts))
+        assert Counter(row[1] for row in told(answer)) == {"ok": 2, "lasting": 2} and waits(answer) == Counter()
+        again = Counter(entry["hash"] for entry in server.requests())
+        assert sorted(again.values()) == [1, 2, 2, 2], "what was in the file that is left ran once"
 
 
 @pytest.mark.faults

@@ -17,7 +17,7 @@ from jobs.runtime.recipes import differences, identity, recipe
 from jobs.runtime.settings import Settings
 from jobs.runtime.stage import AllRows, Fitted, Stage, all_rows_parameters, fitted_parameters, stage
 from jobs.stages import JOBS, SCORING, STAGES
-from udfs.settings import FilterSettings
+from udfs.settings import FilterSettings, LlmSettings
 
 QUERIES = {"training_set": ("training_candidates", "influence_scores")}  # that a stage runs beside its own
 RECORDED = Path(__file__).with_name("stage_revisions.json")
@@ -100,6 +100,16 @@ def test_recipe_leaves_out_what_makes_no_row() -> None:
     assert identity(recipe(walks, plain)) != identity(recipe(walks, other))
     told = list(differences(recipe(walks, plain), recipe(walks, other)))
     assert told == ["walks.edge_weight: 'paper' → 'sublinear'"]
+
+
+def test_recipe_leaves_out_how_requests_are_sent() -> None:
+    samples = next(one for one in STAGES if one.name == "samples")
+    sent = {name for name in LlmSettings.model_fields if name.startswith("batch_")}
+    changes = dict.fromkeys(sent, 7) | {"budget_usd": 1.0, "concurrency": 2}
+    plain, other = Settings(), Settings(llm=LlmSettings.model_validate(changes))
+    assert "batch_tokens" in sent and recipe(samples, plain) == recipe(samples, other)
+    warmer = Settings(llm=LlmSettings(temperature=0.1))
+    assert recipe(samples, plain) != recipe(samples, warmer)
 
 
 def test_a_changed_stage_changes_its_revision() -> None:

@@ -68,6 +68,11 @@ def paid_price(settings: LlmSettings) -> Price | None:
     return None if online is None else Price(*(part * share for part in online))
 
 
+def batch_price(settings: LlmSettings) -> Price | None:
+    """What calls by batch files cost, whichever way the settings send now; None when the price is not known."""
+    return paid_price(settings.model_copy(update={"teacher": BATCH}))
+
+
 def price(model: str, base_url: str = "") -> Price | None:
     """The table's price of a model at an address, None where the table does not have it."""
     host = urlsplit(base_url).hostname or ""

@@ -19,6 +19,14 @@ def server() -> Iterator[FakeServer]:
 
 
 @pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
+    """A server of its own: its log is counted."""
+    monkeypatch.setenv(KEY_NAME, KEY)
+    with FakeServer(key=KEY) as running:
+        yield running
+
+
+@pytest.fixture
 def settings(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> LlmSettings:
     """Settings for the shared server."""
     monkeypatch.setenv(KEY_NAME, KEY)

@@ -5,70 +5,23 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.fake_server.client import FakeServer
-from tests.udfs.llm.support import KEY, KEY_NAME, request_rows, settings_for, spooled, with_known_text
+from tests.udfs.llm.batch_support import batch_settings, lines, take_in, work_on, write
+from tests.udfs.llm.support import KEY, request_rows, spooled
 from udfs.llm.batch.client import BatchClient, ProviderFault
 from udfs.llm.batch.lines import read_result
-from udfs.llm.batch.store import BatchFile, BatchStore, Intent
+from udfs.llm.batch.store import BatchStore, Intent
 from udfs.llm.batch.work import BatchWork, Collected
-from udfs.llm.batch.writing import Expected, files_of
 from udfs.llm.calls import CallRow
-from udfs.llm.prices import Price
-from udfs.llm.retry import RetryPolicy
-from udfs.llm.sender import Sending, jobs_of, rows_of
 from udfs.llm.spool import SpoolUnavailable
+from udfs.llm.teacher import ErrorKind, failed
 from udfs.settings import LlmSettings
-
-EXPECTED = Expected(1 / 3, 100.0, Price(3.0, 10.0, 3.0))
-
-
-@pytest.fixture
-def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
-    """A server of its own: its log is counted."""
-    monkeypatch.setenv(KEY_NAME, KEY)
-    with FakeServer(key=KEY) as running:
-        yield running
-
-
-def batch_settings(server: FakeServer, **changes: Any) -> LlmSettings:
-    return settings_for(server, teacher="openai_batch", **changes)
-
-
-def write(folder: Path, llm: LlmSettings, texts: list[str], known: dict[str, str] | None = None) -> list[BatchFile]:
-    """Batch files of the requests on these texts."""
-    rows = request_rows(texts, llm)
-    if known is not None:
-        rows = with_known_text(rows, known)
-    sending = Sending(llm, str(folder / "spool"), "stage", "run-1", None, 8.0, RetryPolicy(), None, None)
-    return list(files_of(sending, str(folder / "b"), EXPECTED, jobs_of(sending, rows_of(iter([rows])))))
-
-
-def work_on(folder: Path, run_id: str = "run-1", client: Any = BatchClient) -> BatchWork:
-    return BatchWork(BatchStore(str(folder / "b")), str(folder / "spool"), run_id, client)
-
-
-def take_in(work: BatchWork, ledger: dict[str, CallRow], spool: str) -> list[Collected]:
-    """Look at every intent once, as the ledger does: results first, then the end of the batch."""
-    found = []
-    for intent in work.store.intents():
-        standing = work.look(intent)
-        collected = None if standing.outstanding else work.collect(standing)
-        if collected is not None:
-            ledger.update({str(row["id"]): row for row in spooled(spool)})
-            work.close(standing.intent)
-            found.append(collected)
-    return found
-
-
-def lines(store: BatchStore, file: BatchFile) -> list[dict[str, Any]]:
-    with store.open_input(file.name) as content:
-        return [json.loads(line) for line in content]
 
 
 def test_files_stay_within_both_limits_and_hold_every_request_once(tmp_path: Path, server: FakeServer) -> None:
@@ -87,6 +40,23 @@ def test_files_stay_within_both_limits_and_hold_every_request_once(tmp_path: Pat
     assert KEY not in json.dumps(line)
     chars = sum(len(message["content"]) for message in line["body"]["messages"])
     assert 0 < by_count[0].expected_usd < 6 * (chars + 1_000) * 10 / 1e6
+
+
+def test_files_stay_within_a_limit_of_prompt_tokens(tmp_path: Path, server: FakeServer) -> None:
+    texts = [f"text {number} " + "x" * (90 * number) for number in range(20)] + ["y" * 30_000]
+    limit = 4_000
+    files = write(tmp_path, batch_settings(server, batch_tokens=limit), texts)
+    held = [lines(BatchStore(str(tmp_path / "b")), file) for file in files]
+    tokens = [
+        [sum(len(message["content"]) for message in line["body"]["messages"]) / 3 for line in file] for file in held
+    ]
+    assert [len(file) for file in held][-1] == 1 and sum(tokens[-1]) > limit, "too many by itself: alone"
+    assert len(files) > 3 and all(sum(file) <= limit for file in tokens[:-1])
+    assert all(sum(file) + after[0] > limit for file, after in itertools.pairwise(tokens)), (
+        "and no file more than needed"
+    )
+    assert len({line["custom_id"] for file in held for line in file}) == 21
+    assert len(write(tmp_path, batch_settings(server), texts)) == 1, "without a limit, as ever"
 
 
 def test_what_does_not_fit_is_recorded_and_never_sent(tmp_path: Path, server: FakeServer) -> None:
@@ -166,6 +136,8 @@ def test_a_batch_of_failures_stops_and_says_why(tmp_path: Path, provider: FakeSe
     work.intend("stage", llm, write(tmp_path, llm, ["x"]))
     (collected,) = take_in(work, {}, spool)
     assert collected.fatal is None, "too much is enqueued: it is taken later"
+    assert collected.refused is not None and collected.refused.error_kind == "rate_limited"
+    assert collected.line() == "0 answered; refused for the moment: token_limit_exceeded: refused"
 
 
 def test_lines_that_are_none_are_passed_over() -> None:
@@ -199,6 +171,18 @@ def test_a_batch_can_be_cancelled_before_and_after_it_was_made(tmp_path: Path, p
     assert collected.answered + collected.not_run == 4 and len(provider.batches()) == 1
     gone = work.store.save(made.model_copy(update={"batch_id": "batch_9999"}))
     assert "does not know it" in work.cancel(gone) and work.store.intents() == []
+
+
+def test_a_batch_that_is_refused_when_it_is_made_stays_outstanding(tmp_path: Path, provider: FakeServer) -> None:
+    class Full(BatchClient):
+        def create(self, file_id: str, name: str) -> str:
+            raise ProviderFault(failed(ErrorKind.RATE_LIMITED, "HTTP 429: enqueued token limit reached"))
+
+    llm, work = batch_settings(provider), work_on(tmp_path, client=Full)
+    (intent,) = work.intend("stage", llm, write(tmp_path, llm, ["x"]))
+    standing = work.look(intent)
+    assert standing.outstanding and standing.fault is not None and "token limit" in str(standing.fault.error)
+    assert work_on(tmp_path).look(standing.intent).batch is not None, "the next look tries again"
 
 
 def test_an_endpoint_without_batches_and_a_wrong_key_are_told(tmp_path: Path, provider: FakeServer) -> None:

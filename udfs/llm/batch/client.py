@@ -112,6 +112,16 @@ class BatchClient:
         """Remove a file."""
         self._asked(lambda: self._client.files.delete(file_id))
 
+    def has_file(self, file_id: str) -> bool:
+        """Whether the content of a file is still there; nothing of it is read."""
+        try:
+            with self._faults(), self._client.files.with_streaming_response.content(file_id):
+                return True
+        except ProviderFault as fault:
+            if fault.reply.error_kind != ErrorKind.NOT_FOUND:
+                raise
+            return False
+
     def lines(self, file_id: str) -> Iterator[bytes]:
         """The lines of a file, as they come."""
         with self._faults(), self._client.files.with_streaming_response.content(file_id) as response:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from udfs.llm.batch.store import INPUT, BatchFile, BatchStore, Endpoint, Intent
 from udfs.llm.caller import Called, Origin, last_word, record_of
 from udfs.llm.calls import CallRow
 from udfs.llm.circuit import COMMONEST, WINDOW, Circuit
+from udfs.llm.faults import scrub
 from udfs.llm.outcome import outcome_of_reply
 from udfs.llm.spool import segment_writer
 from udfs.llm.teacher import ErrorKind, Reply, failed, status_of
@@ -40,15 +41,23 @@ _REFUSED = {
 }
 
 
+class ResultsGone(ProviderFault):
+    """A batch ended and the provider does not have a file of its results any more; the next look finds no more."""
+
+
 @dataclass
 class Collected:
-    """What came of a batch, by line; `tokens` are in, out, cached. `fatal` says why nothing further may be sent."""
+    """What came of a batch, by line; `tokens` are in, out, cached.
+
+    `refused` says why the whole file was refused for the moment, `fatal` why nothing further may be sent.
+    """
 
     answered: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     not_run: int = 0
     unknown: int = 0
     tokens: tuple[int, int, int] = (0, 0, 0)
+    refused: Reply | None = None
     fatal: Reply | None = None
 
     def line(self) -> str:
@@ -57,7 +66,8 @@ class Collected:
         told += [f"{count:,} {kind}" for kind, count in self.failed.most_common()]
         told += [f"{self.not_run:,} not run"] * bool(self.not_run)
         told += [f"{self.unknown:,} of no request of ours, ignored"] * bool(self.unknown)
-        return ", ".join(told)
+        reason = f"; {self.refused.error}" if self.refused is not None else ""
+        return ", ".join(told) + reason
 
 
 @dataclass(frozen=True)
@@ -126,18 +136,27 @@ class BatchWork:
         return Standing(intent, batch.status, done, batch)
 
     def collect(self, standing: Standing) -> Collected | None:
-        """Put the results of an ended batch into the spool; None when the provider cannot give them now."""
+        """Put the results of an ended batch into the spool; None when the provider cannot give them now.
+
+        Raises ResultsGone when it cannot give them ever, besides what all methods raise.
+        """
         batch, intent = standing.batch, standing.intent
         if batch is None:
             return Collected()
         try:
             collected = self._results(batch, intent)
         except ProviderFault as fault:
+            if fault.reply.error_kind == ErrorKind.NOT_FOUND:
+                raise ResultsGone(fault.reply) from None
             if fault.reply.status != "passing":
                 raise
             return None
         if batch.status == "failed":
-            collected.fatal = collected.fatal or _refused(batch)
+            reason = _refused(batch, self._client(intent).key)
+            if reason.status == "passing":
+                collected.refused = reason
+            else:
+                collected.fatal = collected.fatal or reason
         return collected
 
     def close(self, intent: Intent) -> None:
@@ -156,7 +175,10 @@ class BatchWork:
         return f"{batch.status}{done}"
 
     def cancel(self, intent: Intent) -> str:
-        """Ask for the end of a batch, or give up one that was never made; what became of it."""
+        """Ask for the end of a batch, or give up one that was never made or whose results are gone; what became of it.
+
+        Of one that is given up all that the provider still has goes into the spool first.
+        """
         known = intent if intent.batch_id else self._found(intent)
         if known.batch_id is None:
             self._remove_files(known)
@@ -171,7 +193,12 @@ class BatchWork:
                 raise
             self.store.drop(intent.name)
             return "given up, the provider does not know it any more"
-        return f"{batch.status}; the next run collects what ran"
+        gone = self._gone(batch, known) if batch.status not in UNDER_WAY else []
+        if not gone:
+            return f"{batch.status}; the next run collects what ran"
+        self._results(batch, known, without=gone)
+        self.close(known)
+        return f"given up, the provider does not have {' and '.join(gone)} any more"
 
     def end(self) -> None:
         """Close all connections."""
@@ -222,14 +249,18 @@ class BatchWork:
 
     # -- results ----------------------------------------------------------------------------------------
 
-    def _results(self, batch: Batch, intent: Intent) -> Collected:
+    def _gone(self, batch: Batch, intent: Intent) -> list[str]:
+        """The files with results of an ended batch that the provider does not have any more."""
+        client = self._client(intent)
+        return [file_id for file_id in _result_files(batch) if not client.has_file(file_id)]
+
+    def _results(self, batch: Batch, intent: Intent, without: Collection[str] = ()) -> Collected:
         """Every line with a result becomes a call in the spool. A repetition makes the same rows, with the same ids."""
         calls = {call["key"]: call for call in self.store.calls(intent.name)}
         client, collected, circuit = self._client(intent), Collected(), Circuit(max_error_share=1.0)
         sentences: dict[str, str] = {}
         with segment_writer(self._spool, intent.stage, f"{self._run_id}~batch~{intent.name}") as write:
-            # Answers first: whether a malformed request is a fault of its row depends on whether others got through.
-            for file_id in filter(None, (batch.output_file_id, batch.error_file_id)):
+            for file_id in (one for one in _result_files(batch) if one not in without):
                 for line in client.lines(file_id):
                     result = read_result(line, client.key) if line.strip() else None
                     if result is None or result.key not in calls:
@@ -262,9 +293,23 @@ class BatchWork:
             batch = client.get(str(intent.batch_id)) if intent.batch_id else None
             ids = (batch.input_file_id, batch.output_file_id, batch.error_file_id) if batch else (intent.file_id,)
             for file_id in filter(None, ids):
-                client.delete_file(file_id)
+                _delete(client, file_id)
         except ProviderFault:
             pass
+
+
+def _delete(client: BatchClient, file_id: str) -> None:
+    """Remove a file that may be gone already."""
+    try:
+        client.delete_file(file_id)
+    except ProviderFault as fault:
+        if fault.reply.error_kind != ErrorKind.NOT_FOUND:
+            raise
+
+
+def _result_files(batch: Batch) -> list[str]:
+    """Answers first: whether a malformed request is a fault of its row depends on whether others got through."""
+    return [file_id for file_id in (batch.output_file_id, batch.error_file_id) if file_id]
 
 
 def _count(collected: Collected, reply: Reply, sentences: dict[str, str]) -> None:
@@ -288,12 +333,12 @@ def _too_many(collected: Collected, sentences: dict[str, str], most_share: float
     return failed(ErrorKind.TOO_MANY_ERRORS, f"{errors:,} of {lines:,} requests of a batch failed: {told}")
 
 
-def _refused(batch: Batch) -> Reply | None:
-    """Why a file was refused as a whole; None when it may be taken later as it is."""
+def _refused(batch: Batch, key: str | None) -> Reply:
+    """Why a file was refused as a whole: passing when it may be taken later as it is, else fatal."""
     errors = (batch.errors.data if batch.errors else None) or []
     codes = [error.code or "" for error in errors]
     kind = next((_REFUSED[code] for code in codes if code in _REFUSED), ErrorKind.BAD_REQUEST)
-    if status_of(kind) == "passing":
-        return None
     told = "; ".join(f"{error.code}: {error.message}" for error in errors[:COMMONEST]) or "without a reason"
-    return Reply("fatal", error_kind=kind, error=f"batch {batch.id} was refused: {told}"[:500])
+    if status_of(kind) == "passing":
+        return failed(kind, scrub(f"refused for the moment: {told}", key))
+    return Reply("fatal", error_kind=kind, error=scrub(f"batch {batch.id} was refused: {told}", key))

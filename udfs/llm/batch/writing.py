@@ -19,6 +19,7 @@ from udfs.llm.prices import Price
 from udfs.llm.sender import Batches, Sending, jobs_of, partition_id, rows_of
 from udfs.llm.spool import SpoolWriter
 from udfs.llm.teacher import ErrorKind, Reply, Request, failed
+from udfs.settings import LlmSettings
 
 FILE_DDL = "name string, requests bigint, size bigint, sha256 string, expected_usd double"
 FILE_SCHEMA = pa.schema(
@@ -40,13 +41,16 @@ class Expected:
     tokens_out: float
     price: Price | None
 
+    def tokens_in(self, call: Request) -> int:
+        """Expected tokens of a call's prompt."""
+        return int(sum(len(message["content"]) for message in call.messages) * self.tokens_per_char) + 1
+
     def usd(self, call: Request) -> float:
         """Expected cost of a call, 0 without a price."""
         if self.price is None:
             return 0.0
-        chars = sum(len(message["content"]) for message in call.messages)
         out = min(self.tokens_out, call.parameters["max_tokens"])
-        return self.price.cost(int(chars * self.tokens_per_char) + 1, int(out) + 1)
+        return self.price.cost(self.tokens_in(call), int(out) + 1)
 
 
 def write_files(sending: Sending, folder: str, expected: Expected) -> Callable[[Batches], Batches]:
@@ -90,11 +94,12 @@ def files_of(sending: Sending, folder: str, expected: Expected, jobs: Iterator[J
                 row["id"] = hashlib.sha256(f"{call.key}\n{sending.run_id}\nnot sent".encode()).hexdigest()
                 spool.append(row).result()
                 continue
-            if file is not None and not file.has_room(len(line), llm.batch_requests, llm.batch_bytes):
+            tokens = expected.tokens_in(call)
+            if file is not None and not file.has_room(len(line), tokens, llm):
                 yield file.close()
                 file = None
             file = file or _File(store)
-            file.add(line, call_line(call, parent_key, job.prompt_sha), expected.usd(call))
+            file.add(line, call_line(call, parent_key, job.prompt_sha), tokens, expected.usd(call))
         if file is not None:
             yield file.close()
 
@@ -113,16 +118,20 @@ class _File:
     def __init__(self, store: BatchStore) -> None:
         self._name = uuid.uuid4().hex  # never twice, not even from a repeated task
         self._input, self._calls = store.write(self._name, INPUT), store.write(self._name, CALLS)
-        self._sha, self._requests, self._size, self._usd = hashlib.sha256(), 0, 0, 0.0
+        self._sha, self._requests, self._size, self._tokens, self._usd = hashlib.sha256(), 0, 0, 0, 0.0
 
-    def has_room(self, size: int, most_requests: int, most_bytes: int) -> bool:
-        return self._requests < most_requests and self._size + size <= most_bytes
+    def has_room(self, size: int, tokens: int, llm: LlmSettings) -> bool:
+        """Whether a further request stays within the limits; the first one may have too many tokens, for they are
+        estimated."""
+        within = llm.batch_tokens is None or self._tokens + tokens <= llm.batch_tokens
+        return within and self._requests < llm.batch_requests and self._size + size <= llm.batch_bytes
 
-    def add(self, line: bytes, call: bytes, usd: float) -> None:
+    def add(self, line: bytes, call: bytes, tokens: int, usd: float) -> None:
         self._input.write(line)
         self._calls.write(call)
         self._sha.update(line)
         self._requests, self._size, self._usd = self._requests + 1, self._size + len(line), self._usd + usd
+        self._tokens += tokens
 
     def close(self) -> BatchFile:
         self._input.close()
