@@ -178,7 +178,11 @@ def test_rejected_calls_are_made_again_when_asked_for(spark: SparkSession, root:
         assert run_stages(idle, *stages).stages["meta_records"].state == "unchanged", "failures are served as failures"
 
         again = make_runner(spark, root, given, "run-3")
+        beside = again.tables.read("llm_calls").limit(1).selectExpr("* EXCEPT (id, key)", "'i' AS id", "'k' AS key")
+        again.tables.append(again.tables.conform(beside, "llm_calls", {}), "llm_calls", {})  # no row waits for it
         retry_rejected(again, "meta_records")
+        failed = again.tables.read("llm_calls").where("status = 'lasting'").collect()
+        assert [call["id"] for call in failed] == ["i"], "failures beside those of the rows stay"
         tally = run_stages(again, *stages).stages["meta_records"]
         assert (tally.rows_in, tally.kept, tally.calls) == (2, 2, 2), tally
         assert len(content(again.tables, "meta_records")) == 2

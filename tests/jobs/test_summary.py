@@ -27,6 +27,17 @@ def test_rounds_add_up() -> None:
     assert told[0]["money"] is None, "without a price the cost is unknown, not 0"
 
 
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [(2.5, "money: 3.50 USD spent; "), (None, "money: at least 1.00 USD spent (7 calls at unknown prices); ")],
+)
+def test_an_unknown_price_is_never_a_price_of_nothing(other: float | None, told: str) -> None:
+    summary = Summary()
+    summary.tally(StageTally("meta_records", 3, 3, calls=3, money=1.0, saved_ledger=0.0, saved_cache=0.0))
+    summary.tally(StageTally("samples", 7, 7, calls=7, money=other))
+    assert any(line.startswith(told) for line in summary.lines()), list(summary.lines())
+
+
 def test_a_lost_row_is_a_bug() -> None:
     StageTally("x", 3, 1, 1, 1).require_balance()
     with pytest.raises(AssertionError, match="4 rows in, but 1 kept"):
