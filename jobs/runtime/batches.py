@@ -53,9 +53,10 @@ class Batches:
         fold: Callable[[], Cost],
         say: Callable[[str], None],
         pause: Callable[[float], None],
+        answered: Callable[[str, str], bool] = lambda stage, parameters: False,
     ) -> None:
         self._tables, self._tokenizer, self._budget, self._spool = tables, tokenizer, budget, spool
-        self._fold, self._say, self._pause = fold, say, pause
+        self._fold, self._say, self._pause, self._answered = fold, say, pause, answered
         self.refused: dict[str, str] = {}  # stages whose newest files were refused for the moment: the kind of error
         self._held: set[str] = set()  # batches that this run's budget holds money back for
         self._told: dict[str, str] = {}
@@ -65,7 +66,7 @@ class Batches:
     def work(self) -> BatchWork:
         """What works on single batches; made when it is first needed."""
         folder = posixpath.join(self._tables.state, "_batches")
-        return BatchWork(BatchStore(folder), self._spool, self._tables.run_id)
+        return BatchWork(BatchStore(folder), self._spool, self._tables.run_id, answered=self._answered)
 
     def end(self) -> None:
         """Close all connections; may be called twice."""

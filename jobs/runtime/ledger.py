@@ -108,7 +108,7 @@ class Ledger:
         self._to_send: dict[str, int] = {}
         self._instead: dict[str, Cost] = {}  # what was served from here instead of being asked, until it is told
         self._budget = Budget(settings.budget_calls, settings.budget_usd)
-        self.batches = Batches(tables, tokenizer, self._budget, self._spool, self.fold, say, pause)
+        self.batches = Batches(tables, tokenizer, self._budget, self._spool, self.fold, say, pause, self._answered)
 
     def under_way(self, stage: str) -> Calls:
         """How far the calls are that this run makes for a stage; where nobody counts them, by those in the spool."""
@@ -286,7 +286,7 @@ class Ledger:
         calls = (1 + len(follow_ups)) * calls  # at most: not every answer leaves something to ask
         self._to_send[stage] = calls
         coordinator = self._coordinate(llm)
-        proven = self._proven(stage, llm)
+        proven = llm.teacher != "offline" and self._answered(stage, canonical_json(call_parameters(llm)))
         if coordinator is not None:
             instead = self._instead.pop(stage, Cost())
             coordinator.expect(stage, calls, instead.served, instead.saved_ledger or 0.0, proven)
@@ -320,13 +320,10 @@ class Ledger:
                 )
         return cost
 
-    def _proven(self, stage: str, llm: LlmSettings) -> bool:
+    def _answered(self, stage: str, parameters: str) -> bool:
         """Whether the ledger holds an answer to a request of the stage with these parameters."""
-        if llm.teacher == "offline":
-            return False
-        same = F.col("parameters") == canonical_json(call_parameters(llm))
-        calls = self._tables.read("llm_calls").where((F.col("stage") == stage) & (F.col("status") == "ok") & same)
-        return not calls.isEmpty()
+        same = (F.col("stage") == stage) & (F.col("status") == "ok") & (F.col("parameters") == parameters)
+        return not self._tables.read("llm_calls").where(same).isEmpty()
 
     def _coordinate(self, llm: LlmSettings) -> Coordinator | None:
         """The coordinator of this run's calls, started with the first of them; the offline teacher needs none."""

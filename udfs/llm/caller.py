@@ -135,7 +135,7 @@ class Caller:
         reply = last_word(answered, outcome)
         if reply is not answered:
             self._manners.circuit.judge(reply)
-        words = prompt_sha(CORRECTION) if step == "correction" else job.prompt_sha
+        words = words_of(step, job.prompt_sha)
         kept.append(self._record(call_row(self._origin, words, call, reply, request.key)))
         return outcome
 
@@ -176,6 +176,11 @@ class Caller:
             reply = failed(ErrorKind.SERVER, f"the teacher raised {type(error).__name__}: {error}")
         self._manners.admission.leave(permit, reply)
         return reply
+
+
+def words_of(step: FurtherCall | None, task_sha: str) -> str:
+    """The hash of the prompt text that a call was worded by: of a correction its own, else the task's."""
+    return prompt_sha(CORRECTION) if step == "correction" else task_sha
 
 
 def further_request(request: Request, step: FurtherCall, text: str, raised_max_tokens: int) -> Request:

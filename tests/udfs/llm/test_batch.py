@@ -19,6 +19,7 @@ from udfs.llm.batch.lines import read_result
 from udfs.llm.batch.store import BatchStore, Intent
 from udfs.llm.batch.work import BatchWork, Collected
 from udfs.llm.calls import CallRow
+from udfs.llm.requests import prompt_sha
 from udfs.llm.spool import SpoolUnavailable
 from udfs.llm.teacher import ErrorKind, failed
 from udfs.settings import LlmSettings
@@ -88,6 +89,7 @@ def test_a_correction_is_a_call_of_its_own(tmp_path: Path, provider: FakeServer)
     ledger: dict[str, CallRow] = {}
     take_in(work, ledger, str(tmp_path / "spool"))
     (row,) = ledger.values()
+    assert row["prompt_sha"] == prompt_sha("correction")
     assert (row["key"], row["parent_key"], row["status"], row["teacher"]) == (call["key"], key, "ok", "openai_batch")
 
 
@@ -116,6 +118,21 @@ def test_faults_of_lines_are_typed_as_online(tmp_path: Path, provider: FakeServe
     assert [found[key] for key in keys] == [(status, kind) for _, status, kind in FAULTS]
     assert (collected.answered, collected.failed.total(), collected.unknown) == (1, len(FAULTS) - 1, 1)
     assert collected.fatal is None, "of ten lines nine may fail by chance"
+
+
+def test_requests_refused_as_malformed_blame_their_rows_once_such_were_answered(
+    tmp_path: Path, provider: FakeServer
+) -> None:
+    """A batch of nothing else must not come again for ever: what the ledger holds says that the settings are right."""
+    llm = batch_settings(provider)
+    for known, status in ((False, "passing"), (True, "lasting")):
+        folder, ledger = tmp_path / str(known), dict[str, CallRow]()
+        work = BatchWork(
+            BatchStore(str(folder / "b")), str(folder / "spool"), "run-1", answered=lambda stage, _, known=known: known
+        )
+        work.intend("stage", llm, write(folder, llm, ["[[fault:bad_request]] x"]))
+        (collected,) = take_in(work, ledger, str(folder / "spool"))
+        assert [row["status"] for row in ledger.values()] == [status] and collected.fatal is None
 
 
 def test_a_batch_of_failures_stops_and_says_why(tmp_path: Path, provider: FakeServer) -> None:

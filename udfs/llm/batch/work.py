@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,7 +87,10 @@ class Standing:
 
 
 class BatchWork:
-    """Works on the batches of one root. Methods raise ProviderFault for what does not pass by itself."""
+    """Works on the batches of one root. Methods raise ProviderFault for what does not pass by itself.
+
+    `answered` tells whether the ledger holds an answer to a request of a stage with these parameters.
+    """
 
     def __init__(
         self,
@@ -95,9 +98,10 @@ class BatchWork:
         spool: str,
         run_id: str,
         client_of: Callable[[Endpoint], BatchClient] = BatchClient,
+        answered: Callable[[str, str], bool] = lambda stage, parameters: False,
     ) -> None:
         self.store, self._spool, self._run_id = store, spool, run_id
-        self._client_of = client_of
+        self._client_of, self._answered = client_of, answered
         self._clients: dict[str, BatchClient] = {}
         self._fresh: set[str] = set()  # intents of which nothing can be at the provider yet
 
@@ -258,6 +262,9 @@ class BatchWork:
         """Every line with a result becomes a call in the spool. A repetition makes the same rows, with the same ids."""
         calls = {call["key"]: call for call in self.store.calls(intent.name)}
         client, collected, circuit = self._client(intent), Collected(), Circuit(max_error_share=1.0)
+        # A batch of nothing but refusals does not say whether the settings are wrong or the rows.
+        if any(self._answered(intent.stage, call["parameters"]) for call in _any_of(calls)):
+            circuit.prove()
         sentences: dict[str, str] = {}
         with segment_writer(self._spool, intent.stage, f"{self._run_id}~batch~{intent.name}") as write:
             for file_id in (one for one in _result_files(batch) if one not in without):
@@ -296,6 +303,11 @@ class BatchWork:
                 _delete(client, file_id)
         except ProviderFault:
             pass
+
+
+def _any_of(calls: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """One of the calls, which all have the same parameters, further ones but for their limit apart."""
+    return [call for call in calls.values() if call["parent_key"] is None][:1]
 
 
 def _delete(client: BatchClient, file_id: str) -> None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from udfs.llm.batch.lines import call_line, request_line
 from udfs.llm.batch.store import CALLS, INPUT, BatchFile, BatchStore
-from udfs.llm.caller import Job, Origin, call_row, further_request
+from udfs.llm.caller import Job, Origin, call_row, further_request, words_of
 from udfs.llm.prices import Price
 from udfs.llm.sender import Batches, Sending, jobs_of, partition_id, rows_of
 from udfs.llm.spool import SpoolWriter
@@ -85,12 +85,13 @@ def files_of(sending: Sending, folder: str, expected: Expected, jobs: Iterator[J
         for job in jobs:
             call, obstacle = _call_of(job, sending)
             parent_key = None if job.further is None else job.request.key
+            words = words_of(job.further, job.prompt_sha)
             line = b"" if obstacle else request_line(call)
             if len(line) > llm.batch_bytes:
                 obstacle = f"the request has {len(line):,} bytes, and a batch file may hold {llm.batch_bytes:,}"
             if obstacle:
                 reply: Reply = failed(ErrorKind.CONTEXT_TOO_LONG, obstacle)
-                row = call_row(origin, job.prompt_sha, call, reply, parent_key)
+                row = call_row(origin, words, call, reply, parent_key)
                 row["id"] = hashlib.sha256(f"{call.key}\n{sending.run_id}\nnot sent".encode()).hexdigest()
                 spool.append(row).result()
                 continue
@@ -99,7 +100,7 @@ def files_of(sending: Sending, folder: str, expected: Expected, jobs: Iterator[J
                 yield file.close()
                 file = None
             file = file or _File(store)
-            file.add(line, call_line(call, parent_key, job.prompt_sha), tokens, expected.usd(call))
+            file.add(line, call_line(call, parent_key, words), tokens, expected.usd(call))
         if file is not None:
             yield file.close()
 
