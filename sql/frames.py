@@ -5,12 +5,16 @@ They are plans and nothing else; no table is read and no job is started.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 import sql
+
+Members = Callable[[Any], Any]  # for `mapInArrow`: record batches in, record batches out
+FOUND = "id string, other string, other_fresh boolean"  # a row, and the first one like it in one of its bands
 
 
 def first_reason(rules: Sequence[tuple[Column, str | Column]]) -> Column:
@@ -43,19 +47,21 @@ def source_records(read: DataFrame, table: str) -> DataFrame:
     return read.withColumns({"id": sql.row_id(table, "content_hash"), "parent_ids": F.array("source_file")})
 
 
-def reject_duplicates(rows: DataFrame, previous: DataFrame, near: bool, threshold: float) -> DataFrame:
+def reject_duplicates(rows: DataFrame, previous: DataFrame, first_alike: Members | None) -> DataFrame:
     """Add the reason of exact and near duplicates to kept rows (see sql/near_duplicates).
 
     Both frames need id, duplicate_key, signature, bands; rows with a reason already are not compared.
+    `first_alike` searches the rows of sql/band_members; without it only exact duplicates are told.
     """
     columns = ["id", "duplicate_key", "signature", "bands"]
     compared = rows.where(F.col("reject_reason").isNull()).select(*columns)
-    twins = sql.run(
-        "near_duplicates",
-        {"near": near, "threshold": float(threshold)},
-        rows=compared,
-        previous=previous.select(*columns),
-    )
+    earlier = previous.select(*columns)
+    if first_alike is None:
+        found = rows.sparkSession.createDataFrame([], FOUND)
+    else:
+        members = sql.run("band_members", rows=compared, previous=earlier)
+        found = members.mapInArrow(cast(Any, first_alike), FOUND)
+    twins = sql.run("near_duplicates", rows=compared, previous=earlier, found=found)
     reason = F.coalesce("reject_reason", "duplicate_reason")
     return rows.join(twins, "id", "left").withColumn("reject_reason", reason).drop("duplicate_reason")
 

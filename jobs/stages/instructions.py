@@ -10,6 +10,7 @@ from jobs.runtime.stage import Shared, llm_stage
 from sql.frames import duplicate_key, first_reason, reject_duplicates
 from udfs.llm.parse import reply_reader
 from udfs.minhash import bands, signature
+from udfs.near_duplicates import first_alike
 from udfs.settings import MinhashSettings
 
 TASK = "instruction"
@@ -56,7 +57,7 @@ def read(walks: DataFrame, replies: DataFrame, previous: DataFrame, *, instructi
     earlier = previous.withColumn("duplicate_key", duplicate_key(F.col("instruction")))
     return Shared(
         signed,
-        lambda rows: reject_duplicates(rows, earlier, True, instructions.threshold).drop("duplicate_key"),
+        lambda rows: reject_duplicates(rows, earlier, first_alike(instructions)).drop("duplicate_key"),
     )
 
 

@@ -10,6 +10,7 @@ from jobs.runtime.stage import Shared, stage
 from sql.frames import duplicate_key, first_reason, reject_duplicates
 from udfs.language_columns import language_code
 from udfs.minhash import bands, signature
+from udfs.near_duplicates import first_alike
 from udfs.settings import FilterSettings, MinhashSettings, TokenizerSettings
 from udfs.tokens import token_count
 
@@ -44,7 +45,8 @@ def long_conversations(
         "source",
         "licence",
     ).withColumn("bands", bands(minhash)("signature"))
-    return Shared(signed, lambda rows: reject_duplicates(rows, previous, filter.near_duplicates, minhash.threshold))
+    alike = first_alike(minhash) if filter.near_duplicates else None
+    return Shared(signed, lambda rows: reject_duplicates(rows, previous, alike))
 
 
 def hygiene(rules: FilterSettings) -> list[tuple[Column, str | Column]]:
