@@ -30,16 +30,21 @@ def first_sightings(records: DataFrame) -> DataFrame:
 
 
 def sightings(records: DataFrame, table: str) -> DataFrame:
-    """Rows of `sources` for every record read, repeated ones included."""
-    return records.select(
-        sql.row_id("sources", "source_file", "position", "id").alias("id"),
-        F.array("source_file").alias("parent_ids"),
-        "reject_reason",
-        F.lit(table).alias("record_table"),
-        F.col("id").alias("record"),
-        "path",
-        "position",
-    ).dropDuplicates(["id"])
+    """Rows of `sources` for every record read, repeated ones included; a row that is to wait is none."""
+    waits = F.coalesce(F.col("reject_reason").startswith("defer:"), F.lit(False))
+    return (
+        records.where(~waits)
+        .select(
+            sql.row_id("sources", "source_file", "position", "id").alias("id"),
+            F.array("source_file").alias("parent_ids"),
+            "reject_reason",
+            F.lit(table).alias("record_table"),
+            F.col("id").alias("record"),
+            "path",
+            "position",
+        )
+        .dropDuplicates(["id"])
+    )
 
 
 def source_records(read: DataFrame, table: str) -> DataFrame:

@@ -198,6 +198,17 @@ class _Burial:
             F.col("file").alias("id"), F.lit(tombstones.REASON).alias("reject_reason")
         )
         self._outcome.removed[tombstones.FILES] += self._amend(tombstones.FILES, forgotten)
+        self._end_waits()
+
+    def _end_waits(self) -> None:
+        """A file that could not be read waits no longer."""
+        if not self._tables.exists("deferrals"):
+            return
+        history, files = self._runner.history, self._files.select(F.col("file").alias("input_id"))
+        for name in (name for name, stage in self._stages.items() if stage.driving == tombstones.FILES):
+            waits = settled(history.open_deferrals(name).join(files, "input_id", "left_semi").select("input_id"))
+            if not waits.isEmpty():
+                history.defer(name, waits.withColumn("reason", F.lit(None).cast("string")), history.next_pass(name))
 
     # -- texts elsewhere --------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from graphs.checkpoints import settled
 from jobs.runtime.accounting import DEFER, add_cost, count_batch, count_rows
 from jobs.runtime.batches import OUTSTANDING
 from jobs.runtime.errors import AnswersWaiting, BatchesOutstanding, GateStop
+from jobs.runtime.file_faults import name_file_faults
 from jobs.runtime.history import Execution, History
 from jobs.runtime.ledger import Ledger
 from jobs.runtime.recipes import identity, recipe
@@ -209,8 +210,7 @@ class Runner:
         again = (
             settled(waits.select("input_id")) if deferred_pass else waits
         )  # now: the calls they wait for may be made
-        if any(code.startswith("file") for code in done.reasons):
-            self._name_file_faults(ready)
+        name_file_faults(self.summary, done.reasons, ready, held)
         # A commit without a row would wake every stage behind; only a table's first one says something by itself.
         self._write(stage, outputs, ready if done.out or not self.tables.exists(stage.name) else None, added, once)
         tally.add(done)
@@ -249,10 +249,6 @@ class Runner:
             self.tables.append(self._unseen(name, frame, frame.sparkSession), name, note, once)
         if ready is not None:
             self.tables.append(ready, stage.name, note, once)
-
-    def _name_file_faults(self, rows: DataFrame) -> None:
-        for row in rows.where(F.col("reject_reason").startswith("file:")).select("reject_reason", "path").collect():
-            self.summary.warn(f"{row['path']}: {row['reject_reason']}; what could be read was kept")
 
     def _write_whole(self, stage: Stage, rows: DataFrame, tally: StageTally) -> None:
         added = {"run_id": self.tables.run_id, "recipe": identity(self.recipe(stage)), "batch": ""}

@@ -90,6 +90,7 @@ class Summary:
     stages: dict[str, StageTally] = field(default_factory=dict)
     scorers: list[dict[str, Any]] = field(default_factory=list)  # rows of sql/scorer_agreement
     warnings: list[str] = field(default_factory=list)
+    _warned: set[str] = field(default_factory=set, repr=False)
     plan: list[dict[str, Any]] = field(default_factory=list)  # per stage: planned and actual; empty without a plan
 
     def tally(self, done: StageTally) -> None:
@@ -103,7 +104,9 @@ class Summary:
         self.stages = {name: self.stages[name] for name in names if name in self.stages}
 
     def warn(self, sentence: str) -> None:
-        if sentence not in self.warnings:
+        """Say a thing once, however often it is found."""
+        if sentence not in self._warned:
+            self._warned.add(sentence)
             self.warnings.append(sentence)
 
     @property

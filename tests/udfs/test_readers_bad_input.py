@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import io
 import json
 import os
 from pathlib import Path
@@ -14,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from udfs.readers import SourceFile, format_of, hash_file, read_file
+from udfs.readers import SourceFile, format_of, hash_file, listing, read_file, reading, streams
 
 GOOD = b'{"text": "a good document"}'
 
@@ -188,7 +190,7 @@ def test_files_that_hold_nothing(tmp_path: Path, ending: str) -> None:
     assert reasons(read(tmp_path / f"a.{ending}")) == ["file:empty"]
     assert reasons(read(tmp_path / f"b.{ending}")) == ["file:not_a_file"]
     assert reasons(read(tmp_path / f"c.{ending}")) == ["file:not_a_file"]
-    assert reasons(read(tmp_path / f"d.{ending}")) == ["file:missing"]
+    assert reasons(read(tmp_path / f"d.{ending}")) == ["defer:file:missing"]
 
 
 @pytest.mark.parametrize("content", [b"[]", b" [ \n ] \n", b"\n \n"])
@@ -212,7 +214,75 @@ def test_text_files_that_are_no_text(tmp_path: Path, content: bytes, reason: str
 def test_a_file_without_permission(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(GOOD)
     (tmp_path / "a.jsonl").chmod(0)
-    assert reasons(read(tmp_path / "a.jsonl")) == ["file:unreadable"]
+    assert reasons(read(tmp_path / "a.jsonl")) == ["defer:file:unreadable"]
+
+
+class Failing(io.BytesIO):
+    """A file whose store goes away after so many bytes."""
+
+    def __init__(self, content: bytes, until: int, error: Exception) -> None:
+        super().__init__(content)
+        self.until, self.error = until, error
+
+    def read(self, size: int | None = -1) -> bytes:
+        end = len(self.getbuffer()) if size is None or size < 0 else self.tell() + size
+        if end > self.until:
+            raise self.error
+        return super().read(size)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "json", "jsonl.gz", "jsonl.zst", "parquet", "txt"])
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EIO, "Input/output error"), ConnectionResetError("reset"), RuntimeError("expired token")]
+)
+def test_a_file_whose_store_goes_away_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, error: Exception
+) -> None:
+    """What came before is kept and is part of what the whole file gives; the tear is not taken for the file's own."""
+    path = tmp_path / f"docs.{ending}"
+    records = [{"text": f"document {n} " + os.urandom(2_000).hex()} for n in range(3_000)]
+    data = b"\n".join(map(orjson.dumps, records))
+    if ending == "parquet":
+        write_parquet(path, 30_000)
+    else:
+        packed = {"json": orjson.dumps(records), "jsonl.gz": gzip.compress(data), "jsonl.zst": zstandard.compress(data)}
+        path.write_bytes(packed.get(ending, data))
+    whole = read(path)
+    assert None in reasons(whole) or ending == "txt"
+    content = path.read_bytes()
+    # A parquet file is read from its end: the last bytes are there, a row group in the middle is not.
+    failing = FailingMiddle if ending == "parquet" else Failing
+    monkeypatch.setattr(reading, "open_bytes", lambda _: failing(content, len(content) // 2, error))
+    rows = read(path)
+    assert rows[-1]["reject_reason"] == "defer:file:unreadable" and rows[-1]["position"] == -1
+    assert type(error).__name__ in meta(rows[-1])["detail"]
+    assert {row["content_hash"] for row in rows[:-1]} < {row["content_hash"] for row in whole}
+    assert [row.get("reject_reason") for row in rows[:-1]] == [None] * meta(rows[-1])["records"]
+    assert ending == "txt" or len(rows) > 100
+    monkeypatch.undo()
+    assert read(path) == whole, "the fault leaves nothing behind"
+
+
+class FailingMiddle(Failing):
+    def read(self, size: int | None = -1) -> bytes:
+        if self.until < self.tell() < self.until * 1.5:
+            raise self.error
+        return io.BytesIO.read(self, size)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_a_file_whose_store_is_away_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
+    content = write_parquet(tmp_path / "docs.parquet")
+    monkeypatch.setattr(reading, "open_bytes", lambda _: Failing(content, 0, OSError("away")))
+    assert reasons(read(tmp_path / f"docs.{ending}")) == ["defer:file:unreadable"]
+    monkeypatch.undo()
+
+    def no_client(*_: object, **__: object) -> None:
+        raise ImportError("install s3fs to access S3")
+
+    monkeypatch.setattr(streams.fsspec, "open", no_client)
+    (row,) = read_file(SourceFile("f", f"s3://bucket/docs.{ending}", ending), "documents")
+    assert row["reject_reason"] == "defer:file:unreadable" and "s3fs" in meta(row)["detail"]
 
 
 def test_a_rewritten_file_is_not_mixed_with_the_listed_one(tmp_path: Path) -> None:
@@ -226,7 +296,17 @@ def test_a_rewritten_file_is_not_mixed_with_the_listed_one(tmp_path: Path) -> No
     path.write_bytes(GOOD + b"\n" + GOOD)
     assert reasons(read(path, **listed)) == ["file:changed"]
     path.unlink()
-    assert reasons(read(path, **listed)) == ["file:missing"]
+    assert reasons(read(path, **listed)) == ["defer:file:missing"]
+
+
+def test_a_touched_file_that_cannot_be_hashed_is_not_taken_for_a_rewritten_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "docs.jsonl"
+    path.write_bytes(GOOD)
+    listed = {"size": len(GOOD), "mtime_ns": 1, "content_hash": hash_file(str(path))}
+    monkeypatch.setattr(listing, "open_bytes", lambda _: Failing(GOOD, 0, OSError("away")))
+    assert reasons(read(path, **listed)) == ["defer:file:unreadable"]
 
 
 @pytest.mark.parametrize("change", ["rewritten", "removed"])
@@ -242,7 +322,7 @@ def test_a_file_that_changes_while_it_is_read_is_named(tmp_path: Path, change: s
     else:
         path.write_bytes(b'{"text": "another document altogether"}\n')
     rest = [row.get("reject_reason") for row in found]
-    assert rest == [None, None, "file:missing" if change == "removed" else "file:changed"]
+    assert rest == [None, None, "defer:file:missing" if change == "removed" else "file:changed"]
 
 
 def test_quarantined_rows_have_identities_of_their_own(tmp_path: Path) -> None:

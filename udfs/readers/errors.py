@@ -42,9 +42,24 @@ class UnreadableInput(ValueError):
         return (UnreadableInput, (self.path, self.found, self.expected))
 
 
+LASTING, WAITS = "file:", "defer:file:"  # how the reason of a file's own row begins; what is deferred is tried again
+# Of the way to a file and not of what is in it: a store that was away, a right that was missing, a mount not there.
+PASSING = frozenset({"missing", "unreadable"})
+
+
 class FileFault(Exception):
     """Reading of one file ended early; it becomes a row of its own, `file:<reason>`, and the run goes on."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         self.reason, self.detail = reason, detail
         super().__init__(f"{reason}: {detail}")
+
+    @property
+    def passes(self) -> bool:
+        """Whether the file may be read another time."""
+        return self.reason in PASSING
+
+    @property
+    def row_reason(self) -> str:
+        """The reason of the file's row: a lasting one, or one to wait for."""
+        return f"{WAITS if self.passes else LASTING}{self.reason}"

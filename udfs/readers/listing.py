@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from udfs.readers.errors import FileFault, InputFault, InputFaults, UnreadableInput
 from udfs.readers.formats import KINDS, detect_format, format_of, known_endings
-from udfs.readers.streams import READ_BYTES, is_local, open_bytes
+from udfs.readers.streams import READ_BYTES, as_file_fault, is_local, open_bytes
 
 MAGIC = frozenset("*?[")
 HIDDEN = ("_", ".")  # markers and checksums that Spark and editors leave beside data
@@ -48,12 +48,13 @@ class Found:
         return self.info.get("type") == "directory"
 
 
-def list_inputs(globs: Sequence[str], kind: str) -> list[InputFile]:
+def list_inputs(globs: Sequence[str], kind: str, seen: Callable[[InputFile], bool] | None = None) -> list[InputFile]:
     """The files of files, folders and globs (any fsspec scheme), once each, sorted by path.
 
     A folder gives all readable files below it; only what is named outright or matched by a glob can be of an
-    unknown kind. Raises InputFaults with every missing path, empty glob or folder, file of an unknown kind and
-    parquet file of other columns; ValueError for an unknown kind of input.
+    unknown kind. The columns of a parquet file are looked at, unless it was `seen` before. Raises InputFaults with
+    every missing path, empty glob or folder, file of an unknown kind and parquet file of other columns; ValueError
+    for an unknown kind of input.
     """
     if kind not in KINDS:
         raise ValueError(f"There are inputs of kind {' and '.join(KINDS)}, not {kind!r}.")
@@ -63,7 +64,7 @@ def list_inputs(globs: Sequence[str], kind: str) -> list[InputFile]:
         try:
             for found in matches(entry, kind):
                 if found.path not in files:
-                    add_file(files, found, kind, faults)
+                    add_file(files, found, kind, seen, faults)
         except InputFaults as error:
             faults.extend(error.faults)
     if faults:
@@ -71,9 +72,15 @@ def list_inputs(globs: Sequence[str], kind: str) -> list[InputFile]:
     return [files[path] for path in sorted(files)]
 
 
-def add_file(files: dict[str, InputFile], found: Found, kind: str, faults: list[InputFault]) -> None:
+def add_file(
+    files: dict[str, InputFile],
+    found: Found,
+    kind: str,
+    seen: Callable[[InputFile], bool] | None,
+    faults: list[InputFault],
+) -> None:
     try:
-        files[found.path] = input_file(found, kind)
+        files[found.path] = input_file(found, kind, seen)
     except UnreadableInput as error:
         code = "unknown_kind" if format_of(found.path, kind) is None else "unknown_columns"
         faults.append(InputFault(found.path, code, str(error)))
@@ -159,7 +166,7 @@ def url_maker(files: AbstractFileSystem, entry: str, pattern: str) -> Callable[[
     return lambda path: head + path[inside:]
 
 
-def input_file(found: Found, kind: str) -> InputFile:
+def input_file(found: Found, kind: str, seen: Callable[[InputFile], bool] | None = None) -> InputFile:
     """The file with its format. Raises UnreadableInput."""
     size, mtime_ns = int(found.info.get("size") or 0), remote_mtime(found.info)
     if is_local(found.path):
@@ -168,7 +175,10 @@ def input_file(found: Found, kind: str) -> InputFile:
             size, mtime_ns = status.st_size, status.st_mtime_ns
         except OSError:  # a dangling link: its row will say so
             size, mtime_ns = 0, 0
-    return InputFile(found.path, size, mtime_ns, kind, detect_format(found.path, kind))
+    file = InputFile(found.path, size, mtime_ns, kind, format_of(found.path, kind) or "")
+    if file.format == "parquet" and seen is not None and seen(file):  # opening it is a request, or several
+        return file
+    return replace(file, format=detect_format(found.path, kind))
 
 
 def remote_mtime(info: dict[str, Any]) -> int:
@@ -182,17 +192,26 @@ def remote_mtime(info: dict[str, Any]) -> int:
     return 0
 
 
-def hash_file(path: str) -> str:
-    """sha256 of the content, hex, read in pieces.
-
-    What cannot be read hashes to its reason and path, so that it is listed once and named by the reader.
-    """
+def hash_content(path: str) -> str:
+    """sha256 of the content, hex, read in pieces. Raises FileFault."""
     digest = hashlib.sha256()
+    with open_bytes(path) as handle:
+        while True:
+            with as_file_fault():
+                piece = handle.read(READ_BYTES)
+            if not piece:
+                return digest.hexdigest()
+            digest.update(piece)
+
+
+def hash_file(path: str) -> str | None:
+    """sha256 of the content, hex; None where it could not be read this time.
+
+    What can never be read hashes to its reason and path, so that it is listed once and named by the reader.
+    """
     try:
-        with open_bytes(path) as handle:
-            while piece := handle.read(READ_BYTES):
-                digest.update(piece)
-    except (FileFault, OSError) as error:
-        reason = error.reason if isinstance(error, FileFault) else "unreadable"
-        return hashlib.sha256(f"{reason}:{path}".encode("utf-8", "surrogatepass")).hexdigest()
-    return digest.hexdigest()
+        return hash_content(path)
+    except FileFault as fault:
+        if fault.passes:
+            return None
+        return hashlib.sha256(f"{fault.reason}:{path}".encode("utf-8", "surrogatepass")).hexdigest()

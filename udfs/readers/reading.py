@@ -1,6 +1,7 @@
 """Turns listed input files into source rows on the executors, one row for every line, element or table row.
 
-Nothing in a file can stop it: a bad record becomes a row with a reason, a bad file a row with position -1.
+Nothing in a file can stop it: a bad record becomes a row with a reason, a bad file a row with position -1. A file that
+could not be reached becomes one that is to wait.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from udfs.readers.documents import document_fields
 from udfs.readers.errors import FileFault
 from udfs.readers.formats import FORMATS, KINDS, format_of
 from udfs.readers.imports import import_fields
-from udfs.readers.listing import hash_file
+from udfs.readers.listing import hash_content
 from udfs.readers.records import Decoded, canonical_json, decode_json, decode_text, sha256
 from udfs.readers.schemas import SCHEMAS, Batches, Row
 from udfs.readers.streams import (
@@ -96,12 +97,12 @@ def read_file(file: SourceFile, kind: str) -> Iterator[Row]:
             yield item_row(file, item, kind)
         refuse_changed(file)  # while it was read
     except FileFault as fault:
-        yield file_row(file, fault.reason, {"detail": fault.detail, "records": found})
+        yield file_row(file, fault, {"detail": fault.detail, "records": found})
         return
     if not found:
-        yield file_row(file, "no_records", {"blank_lines": blanks.count})
+        yield file_row(file, FileFault("no_records"), {"blank_lines": blanks.count})
     elif blanks.count >= MANY_BLANKS:
-        yield file_row(file, "blank_lines", {"blank_lines": blanks.count})
+        yield file_row(file, FileFault("blank_lines"), {"blank_lines": blanks.count})
 
 
 def refuse_changed(file: SourceFile) -> None:
@@ -114,7 +115,7 @@ def refuse_changed(file: SourceFile) -> None:
     with as_file_fault():
         now = Path(file.path).stat()
     same = now.st_size == file.size and now.st_mtime_ns == file.mtime_ns
-    if not same and hash_file(file.path) != file.content_hash:
+    if not same and hash_content(file.path) != file.content_hash:
         raise FileFault("changed", "rewritten after it was listed; its new content is read as a new file")
 
 
@@ -181,15 +182,15 @@ def item_row(file: SourceFile, item: Item, kind: str) -> Row:
     }
 
 
-def file_row(file: SourceFile, reason: str, meta: dict[str, Any]) -> Row:
+def file_row(file: SourceFile, fault: FileFault, meta: dict[str, Any]) -> Row:
     """The row that speaks of the whole file."""
     return {
         "source_file": file.id,
         "path": file.path,
         "position": -1,
-        "content_hash": quarantine_hash(file.id, -1, None, reason),
+        "content_hash": quarantine_hash(file.id, -1, None, fault.reason),
         "meta": canonical_json(meta),
-        "reject_reason": f"file:{reason}",
+        "reject_reason": fault.row_reason,
     }
 
 

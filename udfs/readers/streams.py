@@ -63,15 +63,70 @@ def open_bytes(path: str) -> BinaryIO:
 
 @contextmanager
 def as_file_fault() -> Iterator[None]:
-    """Translate the operating system's and the remote clients' errors."""
+    """Translate the operating system's and the remote clients' errors, which are of many kinds.
+
+    Raises FileFault: missing and unreadable, which may pass, or not_a_file.
+    """
     try:
         yield
+    except (FileFault, MemoryError):
+        raise
     except FileNotFoundError as error:
         raise FileFault("missing", "not there any more") from error
     except (IsADirectoryError, NotADirectoryError) as error:
         raise FileFault("not_a_file", "a directory under a file's name") from error
-    except (OSError, ImportError, ValueError) as error:
+    except Exception as error:
         raise FileFault("unreadable", f"{type(error).__name__}: {error}"[:300]) from error
+
+
+class Watched:
+    """An open file that remembers why it could not be read.
+
+    Readers of whole formats take any error for one of the content.
+    """
+
+    def __init__(self, handle: BinaryIO) -> None:
+        self._handle = handle
+        self.fault: FileFault | None = None
+
+    @property
+    def closed(self) -> bool:
+        return self._handle.closed
+
+    def read(self, size: int = -1) -> bytes:
+        with self._watch():
+            return self._handle.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        with self._watch():
+            return self._handle.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._handle.tell()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return False
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        """Whoever opened the file closes it."""
+
+    @contextmanager
+    def _watch(self) -> Iterator[None]:
+        try:
+            with as_file_fault():
+                yield
+        except FileFault as fault:
+            self.fault = fault
+            raise
 
 
 def decompressed(handle: BinaryIO, compression: str | None) -> Iterator[bytes]:

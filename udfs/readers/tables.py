@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from udfs.readers import conversations, documents, imports
 from udfs.readers.errors import FileFault
 from udfs.readers.formats import describe, fits
+from udfs.readers.streams import Watched
 
 BATCH_ROWS = 128
 BUFFER_BYTES = 1024 * 1024  # read column chunks as a stream instead of whole
@@ -30,16 +31,18 @@ class TableRow(NamedTuple):
 def table_rows(handle: BinaryIO, kind: str) -> Iterator[TableRow]:
     """All rows that can be read.
 
-    Raises FileFault: empty, torn (footer or row groups broken, after the readable rows), unknown_columns.
+    Raises FileFault: empty, torn (footer or row groups broken, after the readable rows), unknown_columns, and what
+    keeps the file from being read, at once.
     """
-    if not handle.read(1):
+    watched = Watched(handle)
+    if not watched.read(1):
         raise FileFault("empty", "zero bytes")
-    handle.seek(0)
+    watched.seek(0)
     try:
-        table = pq.ParquetFile(handle, pre_buffer=False, buffer_size=BUFFER_BYTES)
+        table = pq.ParquetFile(watched, pre_buffer=False, buffer_size=BUFFER_BYTES)
         schema, groups = table.schema_arrow, table.metadata.num_row_groups
     except (OSError, pa.ArrowException) as error:
-        raise FileFault("torn", f"parquet footer: {error}"[:300]) from error
+        raise watched.fault or FileFault("torn", f"parquet footer: {error}"[:300]) from error
     if not fits(schema, kind):
         raise FileFault("unknown_columns", describe(schema)[:300])
     columns = wanted_columns(table.metadata.schema, kind)
@@ -48,6 +51,8 @@ def table_rows(handle: BinaryIO, kind: str) -> Iterator[TableRow]:
         try:
             yield from group_rows(table, group, columns, start)
         except (OSError, pa.ArrowException) as error:
+            if watched.fault:
+                raise watched.fault from error
             broken.append(f"row group {group}: {error}"[:150])
         start += table.metadata.row_group(group).num_rows
     if broken:
