@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
@@ -11,7 +13,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from udfs.readers import InputFaults, SourceFile, UnreadableInput, detect_format, hash_file, list_inputs, read_file
+from udfs.readers import (
+    InputFaults,
+    SourceFile,
+    UnreadableInput,
+    detect_format,
+    formats,
+    hash_file,
+    list_inputs,
+    read_file,
+    reading,
+)
+from udfs.readers.listing import Stamp
 
 
 def touch(root: Path, *names: str) -> None:
@@ -135,3 +148,78 @@ def test_hashes_are_of_content_and_never_raise(tmp_path: Path) -> None:
     )
     assert hash_file(str(tmp_path)) is not None, "a folder stays one"
     assert hash_file(str(tmp_path / "gone")) is None, "a file that is not there may come back"
+
+
+@pytest.fixture
+def far() -> Iterator[tuple[fsspec.AbstractFileSystem, SourceFile]]:
+    """A store, and a file in it as it was listed."""
+    store = fsspec.filesystem("memory")
+    store.pipe("/listed/a.jsonl", b'{"text": "one"}\n{"text": "two"}\n')
+    (found,) = list_inputs(["memory://listed/a.jsonl"], "documents")
+    content = hash_file(found.path)
+    yield store, SourceFile("f", found.path, found.format, found.size, found.mtime_ns, content)
+    store.rm("/listed", recursive=True)
+
+
+def test_a_remote_file_rewritten_after_it_was_listed_is_not_read(
+    far: tuple[fsspec.AbstractFileSystem, SourceFile],
+) -> None:
+    store, file = far
+    assert [row.get("reject_reason") for row in read_file(file, "documents")] == [None, None]
+    store.pipe("/listed/a.jsonl", b'{"text": "six"}\n{"text": "ten"}\n')  # of the same size
+    assert [row["reject_reason"] for row in read_file(file, "documents")] == ["file:changed"]
+    store.pipe("/listed/a.jsonl", b'{"text": "one"}\n{"text": "two"}\n')  # touched, not changed
+    assert [row.get("reject_reason") for row in read_file(file, "documents")] == [None, None]
+    store.rm("/listed/a.jsonl")
+    assert [row["reject_reason"] for row in read_file(file, "documents")] == ["defer:file:missing"]
+    store.pipe("/listed/a.jsonl", b"")
+
+
+def test_a_remote_file_rewritten_while_it_is_read_is_named(
+    far: tuple[fsspec.AbstractFileSystem, SourceFile],
+) -> None:
+    store, file = far
+    rows = read_file(file, "documents")
+    assert next(rows)["text"] == "one"
+    store.pipe("/listed/a.jsonl", b'{"text": "six"}\n{"text": "ten"}\n')
+    assert [row.get("reject_reason") for row in rows] == [None, "file:changed"]
+
+
+def test_a_store_that_knows_a_new_content_by_its_tag_alone(
+    far: tuple[fsspec.AbstractFileSystem, SourceFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Size and time are as they were; the tag is not."""
+    store, file = far
+    info, tags = type(store).info, iter(["1", "2"])
+    told = info(store, "/listed/a.jsonl")
+
+    def tagged(self: object, path: str, **_: object) -> dict[str, object]:
+        return {**told, "ETag": next(tags)}
+
+    rows = read_file(file, "documents")
+    monkeypatch.setattr(type(store), "info", tagged)
+    monkeypatch.setattr(reading, "open_bytes", lambda _: io.BytesIO(b'{"text": "one"}\n{"text": "two"}\n'))
+    next(rows)
+    monkeypatch.setattr(reading, "hash_content", lambda _: "other")
+    assert [row.get("reject_reason") for row in rows] == [None, "file:changed"]
+
+
+def test_times_are_compared_as_far_as_both_are_told() -> None:
+    second = 10**9
+    assert Stamp(2, 5 * second).stands_as(2, 5 * second + 7), "listed with milliseconds, asked for without"
+    assert not Stamp(2, 5 * second + 6).stands_as(2, 5 * second + 7)
+    assert not Stamp(2, 6 * second).stands_as(2, 5 * second) and not Stamp(3, 5 * second).stands_as(2, 5 * second)
+    assert not Stamp(2, 0).stands_as(2, None), "a content that the file does not have any more"
+
+
+def test_a_parquet_file_that_was_seen_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        pq.write_table(pa.table({"text": [name]}), tmp_path / f"{name}.parquet")
+    opened: list[str] = []
+    looked = formats.open_bytes
+    monkeypatch.setattr(formats, "open_bytes", lambda path: opened.append(Path(path).name) or looked(path))
+    found = list_inputs([str(tmp_path)], "documents", lambda file: Path(file.path).name == "a.parquet")
+    assert [file.format for file in found] == ["parquet", "parquet"] and opened == ["b.parquet"]
+    pq.write_table(pa.table({"body": ["x"]}), tmp_path / "c.parquet")
+    with pytest.raises(InputFaults, match="body string"):
+        list_inputs([str(tmp_path)], "documents", lambda file: Path(file.path).name == "a.parquet")

@@ -22,6 +22,8 @@ from udfs.readers.formats import KINDS, detect_format, format_of, known_endings
 from udfs.readers.streams import READ_BYTES, as_file_fault, is_local, open_bytes
 
 MAGIC = frozenset("*?[")
+SECOND_NS = 1_000_000_000
+TAGS = ("ETag", "etag", "generation")
 HIDDEN = ("_", ".")  # markers and checksums that Spark and editors leave beside data
 
 
@@ -179,6 +181,38 @@ def input_file(found: Found, kind: str, seen: Callable[[InputFile], bool] | None
     if file.format == "parquet" and seen is not None and seen(file):  # opening it is a request, or several
         return file
     return replace(file, format=detect_format(found.path, kind))
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What tells one state of a file from another without reading it."""
+
+    size: int
+    mtime_ns: int
+    tag: str = ""  # as a store gives it to each content
+
+    def stands_as(self, size: int | None, mtime_ns: int | None) -> bool:
+        """Whether this is the file that was listed with this size and time.
+
+        Stores list a file with milliseconds, and tell whole seconds of it when they are asked for it alone.
+        """
+        if self.size != size or mtime_ns is None:
+            return False
+        rough = 0 in (self.mtime_ns % SECOND_NS, mtime_ns % SECOND_NS)
+        return self.mtime_ns == mtime_ns or (rough and self.mtime_ns // SECOND_NS == mtime_ns // SECOND_NS)
+
+
+def stamp(path: str) -> Stamp:
+    """The file as its file system tells of it now. Raises FileFault."""
+    with as_file_fault():
+        if is_local(path):
+            status = Path(path).stat()
+            return Stamp(status.st_size, status.st_mtime_ns)
+        files, name = url_to_fs(path)
+        files.invalidate_cache()  # clients remember listings, and a worker lives for long
+        info = files.info(name)
+        tag = next((str(info[key]) for key in TAGS if info.get(key)), "")
+        return Stamp(int(info.get("size") or 0), remote_mtime(info), tag)
 
 
 def remote_mtime(info: dict[str, Any]) -> int:

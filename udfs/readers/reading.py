@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -19,16 +18,14 @@ from udfs.readers.documents import document_fields
 from udfs.readers.errors import FileFault
 from udfs.readers.formats import FORMATS, KINDS, format_of
 from udfs.readers.imports import import_fields
-from udfs.readers.listing import hash_content
+from udfs.readers.listing import Stamp, hash_content, stamp
 from udfs.readers.records import Decoded, canonical_json, decode_json, decode_text, sha256
 from udfs.readers.schemas import SCHEMAS, Batches, Row
 from udfs.readers.streams import (
     MAX_LINE_BYTES,
     Blanks,
     Line,
-    as_file_fault,
     decompressed,
-    is_local,
     lines,
     open_bytes,
 )
@@ -91,11 +88,11 @@ def read_file(file: SourceFile, kind: str) -> Iterator[Row]:
     """All rows of one file, the row that speaks of the file itself (position -1) last."""
     blanks, found = Blanks(), 0
     try:
-        refuse_changed(file)
+        before = refuse_changed(file)
         for item in items(file, kind, blanks):
             found += 1
             yield item_row(file, item, kind)
-        refuse_changed(file)  # while it was read
+        refuse_changed(file, before)  # while it was read
     except FileFault as fault:
         yield file_row(file, fault, {"detail": fault.detail, "records": found})
         return
@@ -105,18 +102,19 @@ def read_file(file: SourceFile, kind: str) -> Iterator[Row]:
         yield file_row(file, FileFault("blank_lines"), {"blank_lines": blanks.count})
 
 
-def refuse_changed(file: SourceFile) -> None:
-    """Raise FileFault("changed") when the file is no longer the one that was listed.
+def refuse_changed(file: SourceFile, before: Stamp | None = None) -> Stamp | None:
+    """The file as it stands now. Raises FileFault("changed") when it is no longer the one that was listed.
 
-    A rewritten file is listed anew with its new content, so reading it here would mix the two.
+    A rewritten file is listed anew with its new content, so reading it here would mix the two. With `before` it must
+    not have been written since then, either. A file that was only touched is told by its content.
     """
-    if file.content_hash is None or file.size is None or file.mtime_ns is None or not is_local(file.path):
-        return
-    with as_file_fault():
-        now = Path(file.path).stat()
-    same = now.st_size == file.size and now.st_mtime_ns == file.mtime_ns
+    if file.content_hash is None:
+        return None
+    now = stamp(file.path)
+    same = now.stands_as(file.size, file.mtime_ns) and before in (None, now)
     if not same and hash_content(file.path) != file.content_hash:
         raise FileFault("changed", "rewritten after it was listed; its new content is read as a new file")
+    return now
 
 
 def items(file: SourceFile, kind: str, blanks: Blanks) -> Iterator[Item]:
