@@ -25,7 +25,7 @@ from jobs.runtime.restart import require_recipes
 from jobs.runtime.runner import Runner
 from jobs.runtime.runs import runs_since
 from jobs.runtime.settings import Settings, StorageSettings
-from jobs.runtime.sources import find_inputs, inputs_of, unread
+from jobs.runtime.sources import Seen, find_inputs, inputs_of, unread
 from jobs.runtime.stage import Stage
 from jobs.runtime.summary import StageTally
 from jobs.runtime.tables import Tables
@@ -99,7 +99,7 @@ def make_plan(spark: SparkSession, settings: Settings, stages: Sequence[Stage], 
     with opened(spark, settings, lambda line: None, True, stages, assumed) as runner:
         settings = runner.settings
         runner.ledger.fold()  # what a killed run left in the spool need not be asked again
-        files = unread(runner.tables, find_inputs(inputs_of(settings, runner.tables.state)))
+        files = unread(runner.tables, find_inputs(inputs_of(settings, runner.tables.state), Seen(runner.tables)))
         planner = plan_run(runner, stages, files, budget, preview_tables(spark, runner.tables.state))
         made = planner.plan()
         planner.warnings.extend(_not_settled(llm) for llm in unknown)

@@ -22,7 +22,7 @@ from jobs.runtime.plans import BUDGET_MB
 from jobs.runtime.runner import Runner
 from jobs.runtime.sampling import KINDS, sample
 from jobs.runtime.settings import InputSettings, LineageSettings, Settings, StorageSettings, TargetSettings
-from jobs.runtime.sources import find_inputs, inputs_of, unread
+from jobs.runtime.sources import Seen, find_inputs, inputs_of, unread
 from jobs.runtime.stage import Stage
 from jobs.runtime.synthesis import Choices, Synthesis, say
 from udfs.readers import InputFile
@@ -101,7 +101,8 @@ def _small(settings: Settings, root: str, records: int, documents: int) -> Setti
 
 def _write_records(runner: Runner, stages: Sequence[Stage], records: int, root: str) -> int:
     """Write the records as files that the readers take, in seeded order; how many documents there are."""
-    files = unread(runner.tables, find_inputs(inputs_of(runner.settings, runner.tables.state)))
+    found = find_inputs(inputs_of(runner.settings, runner.tables.state), Seen(runner.tables))
+    files = unread(runner.tables, found)
     conversations = _pick(runner, stages, "conversations", files, records)
     if len(conversations) < LEAST:
         raise SettingsFault([f"--preview {records}: {len(conversations)} conversations of the sample pass the filter"])

@@ -37,7 +37,7 @@ from jobs.runtime.schedule import Step, run_steps
 from jobs.runtime.scorers import compare_scorers
 from jobs.runtime.session import warm_workers
 from jobs.runtime.settings import Settings
-from jobs.runtime.sources import KINDS, find_inputs, inputs_of, register
+from jobs.runtime.sources import KINDS, Seen, are_given, find_inputs, inputs_of, register
 from jobs.runtime.stage import Stage
 from jobs.runtime.standing import what_next
 from jobs.runtime.stopping import Stop
@@ -50,6 +50,7 @@ from udfs.llm.teacher import ErrorKind
 from udfs.models.errors import ModelUnavailable
 from udfs.models.files import embedder_identity
 from udfs.models.influence.support import require_pair
+from udfs.readers import InputFile
 from udfs.tokens import TokenizerUnavailable, tokenizer_identity
 
 MOST_LABELS = 2  # times `classifier.labels`, rejected ones included, that are asked for at all
@@ -93,19 +94,20 @@ class Synthesis:
         self._stages = tuple(stages)
         self._rounds = ROUND if set(ROUND) <= {stage.name for stage in stages} else ()
         self._choices = choices
+        self._listed: list[InputFile] | None = None  # for the next pass, if it was made already
 
     def run(self) -> int:
         """Run to the end and return the exit status (design: 0, 2, 4, 5, 6; 1 is a bug)."""
         with Stop(self._spark.sparkContext) as stop:
             preload()
             tables = Tables(self._spark, self._settings.storage)
-            given = partial(find_inputs, self._settings.inputs)
+            given = partial(self._require_inputs, tables)
             root, own = partial(self._require_root, tables.state), partial(self._require_own, tables)
             require_all(self._require_names, root, own, self._require_models, self._require_teacher, given)
             if not self._choices.dry_run:
                 with warm_workers(self._spark):
                     return self._run(stop, tables)
-            files = find_inputs(inputs_of(self._settings, tables.state))
+            files = self._inputs(tables)
         for file in files:
             say(f"{file.kind:<14} {file.format:<24} {file.size:>12,} bytes  {file.path}")
         return 0
@@ -113,7 +115,7 @@ class Synthesis:
     def _run(self, stop: Stop, tables: Tables) -> int:
         """The run itself, with the root in its hands."""
         started = time.monotonic()
-        files = find_inputs(inputs_of(self._settings, tables.state))
+        files = self._listed = self._inputs(tables)
         stop.check()
         suit_plans(self._spark, self._settings.storage, (file.size for file in files))
         summary = Summary()
@@ -209,10 +211,15 @@ class Synthesis:
             stop.wait(self._choices.continuous)
 
     def _pass(self, runner: Runner, lineage: Lineage, stop: Stop) -> None:
-        files = find_inputs(inputs_of(self._settings, runner.tables.state))
+        files = self._inputs(runner.tables)
         suit_plans(self._spark, self._settings.storage, (file.size for file in files))
         register(runner.tables, files, runner.summary)
         run_steps(list(self._steps(runner, lineage)), stop.check)
+
+    def _inputs(self, tables: Tables) -> list[InputFile]:
+        """The inputs of a pass: those of the first one as they were listed before the run. Raises SettingsFault."""
+        files, self._listed = self._listed, None
+        return find_inputs(inputs_of(self._settings, tables.state), Seen(tables)) if files is None else files
 
     def _steps(self, runner: Runner, lineage: Lineage) -> Iterator[Step]:
         """The chosen stages; those of a round are one step, whichever of them was chosen."""
@@ -286,6 +293,11 @@ class Synthesis:
                 faults.append(f"--root {tables.state}: was made by {job} (it holds {kind}); {OTHER_ROOT}")
         if faults:
             raise SettingsFault(faults)
+
+    def _require_inputs(self, tables: Tables) -> None:
+        """All inputs are there and can be read. Raises SettingsFault."""
+        files = find_inputs(self._settings.inputs, Seen(tables))
+        self._listed = files if are_given(self._settings.inputs) else None
 
     def _require_root(self, state: str) -> None:
         """Raises SettingsFault when nothing can be written there."""
