@@ -147,6 +147,7 @@ def test_cancelled_batches_give_what_ran_and_the_rest_is_asked_again(spark: Spar
         assert list(batch_lines(runner.ledger.batches.work, cancel=True)) == ["no batch is outstanding"]
 
 
+@pytest.mark.faults
 def test_results_that_are_gone_are_given_up_and_what_is_left_is_not_asked_again(spark: SparkSession, root: str) -> None:
     texts = ["text 0", "text 1", "[[fault:refusal]] text 2", "[[fault:content_filter_400]] text 3"]
     with FakeServer(key=os.environ["FAKE_KEY"], batch_refuses="token_limit_exceeded") as server:

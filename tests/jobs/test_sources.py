@@ -127,6 +127,7 @@ def test_nights_of_a_folder(night: Night, spark: SparkSession, root: str, tmp_pa
 
 
 @pytest.mark.spark
+@pytest.mark.faults
 def test_footers_are_opened_once(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the run that takes a file in; of other columns, nothing is written."""
     opened: list[str] = []

@@ -116,6 +116,7 @@ def test_a_run_with_a_file_that_waits_says_so(spark: SparkSession, tmp_path: Pat
     assert Synthesis(spark, settled, STAGES, Choices(until="documents")).run() == 0
 
 
+@pytest.mark.faults
 def test_a_file_that_is_gone_waits_until_it_is_back_or_forgotten(
     spark: SparkSession, root: str, tmp_path: Path
 ) -> None:
