@@ -42,9 +42,10 @@ def plant(folder: Path) -> dict[str, str]:
     write_conversations(folder / "talk-hostile.jsonl", talk)
     write_documents(folder / "docs-hostile.jsonl", [f"{text} {prose('amber', 8)}" for text in HOSTILE.values()])
     (folder / "docs-bad.jsonl").write_bytes(b"\n".join(line for _, line in BAD_LINES) + b"\n" * BLANK_LINES)
-    lines = b"".join(json.dumps({"text": prose(f"torn {n}", 2)}).encode() + b"\n" for n in range(TORN))
-    for name, packed in (("docs-torn.jsonl.gz", gzip.compress(lines)), ("docs-torn.jsonl.zst", squeezed(lines))):
-        (folder / name).write_bytes(packed[: len(packed) * 3 // 4])
+    for kind, pack in (("gz", gzip.compress), ("zst", squeezed)):  # texts of their own: one text is one record
+        lines = (json.dumps({"text": prose(f"{kind} torn {n}", 2)}).encode() + b"\n" for n in range(TORN))
+        packed = pack(b"".join(lines))
+        (folder / f"docs-torn.jsonl.{kind}").write_bytes(packed[: len(packed) * 3 // 4])
     pq.write_table(pa.table({"text": ["a", "b"]}), folder / "docs-footer.parquet")
     whole = (folder / "docs-footer.parquet").read_bytes()
     (folder / "docs-footer.parquet").write_bytes(whole[:-6])
