@@ -101,5 +101,5 @@ def test_a_crawl_goes_through_and_every_fault_is_told(spark: SparkSession, tmp_p
         assert 100 < reasons[file, None] < TORN, "what stands before the tear is kept"
     hostile = tables.read("conversations").where("path LIKE '%talk-hostile.jsonl'").select("id", "user_text")
     assert hostile.count() == len(HOSTILE) - 1
-    asked = tables.read("meta_records").join(hostile, hostile["id"] == tables.read("meta_records")["conversation"])
+    asked = tables.read("meta_records").join(hostile.selectExpr("id AS conversation"), "conversation", "left_semi")
     assert asked.count() == len(HOSTILE) - 1, "each of them went to the teacher, and what came back is told"
