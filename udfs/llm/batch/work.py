@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -262,8 +262,10 @@ class BatchWork:
         """Every line with a result becomes a call in the spool. A repetition makes the same rows, with the same ids."""
         calls = {call["key"]: call for call in self.store.calls(intent.name)}
         client, collected, circuit = self._client(intent), Collected(), Circuit(max_error_share=1.0)
-        # A batch of nothing but refusals does not say whether the settings are wrong or the rows.
-        if any(self._answered(intent.stage, call["parameters"]) for call in _any_of(calls)):
+        # A batch of nothing but refusals does not say whether the settings are wrong or the rows. One call speaks for
+        # all: they have the same parameters, further ones but for their limit.
+        one = next((call for call in calls.values() if call["parent_key"] is None), None)
+        if one is not None and self._answered(intent.stage, one["parameters"]):
             circuit.prove()
         sentences: dict[str, str] = {}
         with segment_writer(self._spool, intent.stage, f"{self._run_id}~batch~{intent.name}") as write:
@@ -303,11 +305,6 @@ class BatchWork:
                 _delete(client, file_id)
         except ProviderFault:
             pass
-
-
-def _any_of(calls: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """One of the calls, which all have the same parameters, further ones but for their limit apart."""
-    return [call for call in calls.values() if call["parent_key"] is None][:1]
 
 
 def _delete(client: BatchClient, file_id: str) -> None:
