@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ WORKER_DAEMON = {
     DAEMON: "udfs.worker_daemon",
     "spark.executorEnv.SPARK_SIMPLIFIED_TRACEBACK": "1",
 }
+# The first MERGE or DELETE makes this folder, which stays empty (tables are found by path): not where the user stands.
+WAREHOUSE = {"spark.sql.warehouse.dir": (Path(tempfile.gettempdir()) / "longloom-warehouse").as_uri()}
 OWN_PYTHON = "spark.pyspark.python"  # another interpreter gets our code with the job, after that process has started
 TERMINAL = "LONGLOOM_TERMINAL"  # columns of the terminal: spark-submit gives a job a pipe, never the terminal
 # Who names one of these brings the Delta jars too.
@@ -79,9 +82,9 @@ def prepare(arguments: Sequence[str], environment: Mapping[str, str]) -> Launch:
         paths = [str(path) for path in jar_paths()]
         # `--jars` copies 80 MB per session to executors, which one JVM can spare itself.
         options += ["--driver-class-path", ":".join(paths)] if local else ["--jars", ",".join(paths)]
-    if local and OWN_PYTHON not in given:
-        for key in sorted(WORKER_DAEMON.keys() - given.keys()):
-            options += ["--conf", f"{key}={WORKER_DAEMON[key]}"]
+    own = (WAREHOUSE | ({} if OWN_PYTHON in given else WORKER_DAEMON)) if local else {}
+    for key in sorted(own.keys() - given.keys()):
+        options += ["--conf", f"{key}={own[key]}"]
     return Launch(
         [str(home / "bin" / "spark-submit"), *options, *job],
         {

@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 from jobs.runtime import checkout
 from jobs.runtime.jars import faults, jar_paths, read_lock
 from jobs.runtime.java import find_java
-from jobs.runtime.launch import DAEMON, WORKER_DAEMON, defaults, is_local, jvm_options, read_confs
+from jobs.runtime.launch import DAEMON, WAREHOUSE, WORKER_DAEMON, defaults, is_local, jvm_options, read_confs
 
 # Classes whose absence Spark mentions late or never, and who brings them.
 NEEDED = {"io.delta.sql.DeltaSparkSessionExtension": "Delta", "org.graphframes.GraphFramePythonAPI": "GraphFrames"}
@@ -35,7 +35,7 @@ def build_session(name: str, extra: Mapping[str, str] | None = None) -> SparkSes
     if not launched_by_platform():
         confs = static_confs() | dict(extra or {})
         local = is_local(confs["spark.master"])
-        confs = class_path(local) | (WORKER_DAEMON if local else {}) | confs
+        confs = class_path(local) | (WORKER_DAEMON | WAREHOUSE if local else {}) | confs
         prepare_environment(confs["spark.master"])
         for key, value in confs.items():
             builder = builder.config(key, value)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
@@ -24,6 +27,9 @@ from tests.small_corpus import fitting, small_corpus, synthesize
 
 pytestmark = [pytest.mark.spark, pytest.mark.end_to_end, pytest.mark.faults]
 CHECKOUT = Path(__file__).resolve().parents[2]
+GENERATED = ("walks", "instructions", "pairings", "samples", "influence", "training_set")  # each made from the former
+DUPLICATE = re.compile(r"(?:exact|near)_duplicate:([0-9a-f]+)$")
+Rows = dict[str, dict[str, Any]]
 
 
 def counts(spark: SparkSession, root: Path, name: str, *key: str) -> dict[tuple[str, ...], int]:
@@ -33,6 +39,49 @@ def counts(spark: SparkSession, root: Path, name: str, *key: str) -> dict[tuple[
 
 def graph(spark: SparkSession, root: Path) -> list[dict[tuple[str, ...], int]]:
     return [counts(spark, root, "nodes", "node", "value"), counts(spark, root, "edges", "source", "target")]
+
+
+def generated(spark: SparkSession, root: Path) -> dict[str, Rows]:
+    """The rows of every generated table by their ids."""
+    tables = tables_at(spark, root)
+    return {name: {row["id"]: row.asDict(recursive=True) for row in tables.read(name).collect()} for name in GENERATED}
+
+
+def dead_walks(spark: SparkSession, root: Path, walks: Rows) -> set[str]:
+    """Which walks a root carries no more, in plain Python: a node or an edge of theirs or their seed path is gone."""
+    nodes = {node for (node,), count in counts(spark, root, "nodes", "node").items() if count}
+    edges = {frozenset(ends) for ends, count in counts(spark, root, "edges", "source", "target").items() if count}
+    seeds = {row["id"] for row in tables_at(spark, root).read("seed_paths").select("id").collect()}
+    dead = set()
+    for name, row in walks.items():
+        path = [node["node"] for node in row["nodes"]]
+        carried = nodes.issuperset(path) and all(frozenset(pair) in edges for pair in pairwise(path))
+        if not carried or row["nearest_seed_path"] not in {None, *seeds}:
+            dead.add(name)
+    return dead
+
+
+def parents(row: dict[str, Any]) -> list[str]:
+    """What a row was made from; a pairing names the stored forms of its documents, here the documents as well."""
+    return [*row["parent_ids"], *(row.get("documents") or [])]
+
+
+def assert_it_cascaded(before: dict[str, Rows], after: dict[str, Rows], dead: set[str], records: set[str]) -> None:
+    """What has a dead walk or a forgotten record among its ancestors went, table by table, and nothing else did.
+
+    A row that was rejected as the duplicate of one that went is taken out to be judged again.
+    """
+    gone = dead | records
+    assert set(before["walks"]) - set(after["walks"]) == dead
+    for name in GENERATED[1:]:
+        doomed = {key for key, row in before[name].items() if not gone.isdisjoint(parents(row))}
+        went = set(before[name]) - set(after[name])
+        assert doomed and doomed <= went, f"{name}: {len(doomed - went)} of {len(doomed)} rows stayed"
+        assert len(went) < len(before[name]), f"{name}: every row went"
+        for key in went - doomed:
+            found = DUPLICATE.match(before[name][key]["reject_reason"] or "")
+            assert found and found[1] in doomed, f"{name}: {key} went with nothing that it was made from"
+        gone |= doomed
 
 
 def versions(spark: SparkSession, root: Path) -> dict[str, int]:
@@ -58,17 +107,21 @@ def test_a_root_that_forgot_is_one_that_never_saw(spark: SparkSession, tmp_path:
     chosen = tables_at(spark, root).kept("training_set").select(F.explode("documents").alias("document")).limit(1)
     (document,) = chosen.collect()  # of the first file: a training row is to die of it
     read = tables_at(spark, root)
-    texts = [row["text"] for row in read.read("documents").where(F.col("path") == str(more)).collect()]
+    papers = read.read("documents").where(F.col("path") == str(more)).collect()
+    documents, texts = {row["id"] for row in papers}, [row["text"] for row in papers]
     talk = read.read("conversations").where(F.col("path") == str(later)).collect()
     texts += [row[said] for row in talk for said in ("user_text", "assistant_text")]
     assert len(talk) == 7 and all(len(text) > 100 for text in texts)
-    settings = load_settings(None, given, str(root))
+    settings, made = load_settings(None, given, str(root)), generated(spark, root)
     with opened(spark, settings, print) as runner:
         outcome = forget(runner, STAGES, [str(later), str(more)], [document["document"]])
     assert {"conversations", "documents", "seed_paths", "nodes", "samples", "training_set", "llm_calls"} <= set(
         outcome.removed
     )
     assert graph(spark, root) == graph(spark, before)
+    dead = dead_walks(spark, root, made["walks"])
+    assert 0 < len(dead) < len(made["walks"])
+    assert_it_cascaded(made, generated(spark, root), dead, {*documents, document["document"]})
     tables = tables_at(spark, root)
     held = "\n".join(line for name in sql.tables() for line in tables.read(name).toJSON().collect())
     assert not [text for text in texts if json.dumps(text, ensure_ascii=False)[1:200] in held]

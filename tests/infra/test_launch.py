@@ -111,6 +111,15 @@ def test_workers_of_another_python_are_forked_from_nothing_of_ours() -> None:
     assert launch.DAEMON not in own
 
 
+def test_no_folder_is_made_where_the_caller_stands() -> None:
+    """Spark would make its warehouse there at the first MERGE; on a cluster it is the cluster's affair."""
+    key = "spark.sql.warehouse.dir"
+    ours = dict(read_options(prepare(["job.py"], {}).command))
+    assert ours[key].startswith("file:///") and Path.cwd().as_uri() not in ours[key]
+    assert dict(read_options(prepare(["--conf", f"{key}=mine", "job.py"], {}).command))[key] == "mine"
+    assert key not in dict(read_options(prepare(["--master", "spark://h:7077", "job.py"], {}).command))
+
+
 def test_the_environment_of_the_caller() -> None:
     """Its own settings stay, a stranger's Spark does not, and what is empty counts as unset."""
     caller = {"PATH": "", "LANG": "de_DE.UTF-8", "SPARK_HOME": "/opt/spark-3", "PYSPARK_PYTHON": "python2", "MINE": "1"}
