@@ -146,11 +146,14 @@ class Caller:
         circuit, attempt, reply = self._manners.circuit, 1, None
         while True:
             try:
-                reply = await self._one_try(request)
+                tried = await self._one_try(request)
             except NotAdmitted:
                 if reply is None:
                     raise
                 return reply  # the try before it is what is known
+            if tried.reworded:
+                continue
+            reply = tried
             wait = self._manners.policy.wait_before(attempt, reply, request.key)
             reply = circuit.judge(reply, again=wait is not None)
             if wait is None or circuit.opened_by is not None:

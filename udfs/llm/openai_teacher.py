@@ -1,6 +1,7 @@
 """A teacher behind any OpenAI-compatible address: OpenAI, Azure, vLLM, Databricks serving, and the rest.
 
-It turns one request into one call and whatever comes back into a Reply; it does not retry, wait or count.
+It turns one request into one call and whatever comes back into a Reply; it does not retry, wait or count. A server that
+does not know `prompt_cache_key` is not shown it again, and the call that told us so is marked as `reworded`.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class OpenAITeacher:
             reply = of_exception(error, key)
             if cache_key and reply.error_kind == ErrorKind.BAD_REQUEST and CACHE_KEY in (reply.error or ""):
                 self._cache_key = False  # a server that does not know the field: it is a wish, and nothing hangs on it
-                return await self._call(request, key)
+                return replace(reply, reworded=True)
             return reply
         reply = of_error_body(completion.body, key) or read_completion(completion.body, key)
         granted = limits(completion.headers)

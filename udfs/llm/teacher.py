@@ -95,7 +95,8 @@ class Reply:
 
     Tokens are as the provider metered them, None where it did not; `seconds` is the wall time of the last
     attempt; `retry_after` (seconds) is what the server asked for, `limits` what it grants, `http_status` what an error
-    page came with. A truncated reply keeps its text.
+    page came with. A truncated reply keeps its text. `reworded` says that the teacher will send the same request in
+    another form that the server may know, and stands in for no reply of its own: it is to be asked again at once.
     """
 
     status: Status
@@ -111,6 +112,7 @@ class Reply:
     retry_after: float | None = None
     limits: Limits | None = None
     http_status: int | None = None
+    reworded: bool = False
 
 
 def failed(kind: ErrorKind, error: str, **details: Any) -> Reply:
