@@ -20,7 +20,7 @@ from graphs.checkpoints import settled as settled_frame
 from jobs.runtime.batches import OUTSTANDING, Batches
 from jobs.runtime.costs import Cost, price_share, priced
 from jobs.runtime.errors import BudgetReached, ServiceRefused
-from jobs.runtime.ledger_frames import already_known, both, recorded, served_calls
+from jobs.runtime.ledger_frames import already_known, are_few, recorded, settled_requests
 from jobs.runtime.progress import Calls, spooled_calls
 from jobs.runtime.refusals import refusal
 from jobs.runtime.tables import Tables
@@ -32,10 +32,10 @@ from udfs.llm.outcome import OUTCOME_DDL
 from udfs.llm.prices import price_of
 from udfs.llm.requests import REQUEST_DDL, build_requests, call_parameters
 from udfs.llm.sender import send
-from udfs.llm.settled import SEGMENT_DDL, TOKENS, segment_rows, settled
+from udfs.llm.settled import SEGMENT_DDL, TOKENS, segment_rows
 from udfs.llm.spool import list_segments, remove_segments
 from udfs.llm.teacher import ErrorKind
-from udfs.llm.teachers import BATCH, who_answers
+from udfs.llm.teachers import BATCH
 from udfs.llm.text import canonical_json
 from udfs.settings import LlmSettings, TokenizerSettings
 
@@ -125,9 +125,10 @@ class Ledger:
             self._coordinator.close()
             self._coordinator = None
 
-    def fold(self, keep: bool = False) -> Cost:
+    def fold(self, keep: bool = False, few: bool = False) -> Cost:
         """Append spooled calls to `llm_calls`, then drop their segments unless they are to be kept; what they cost.
 
+        `few` says that they are calls for few inputs (`are_few`).
         A crash between the two repeats the append, which finds the ids already there.
         """
         segments = list_segments(self._spool)
@@ -138,6 +139,8 @@ class Ledger:
         reading: Any = segment_rows
         calls = listed.mapInArrow(reading, CALL_DDL)
         known = self._tables.read("llm_calls").select("id")
+        if few:
+            known = known.join(F.broadcast(calls.select("id")), "id", "left_semi")
         rows = (
             calls.dropDuplicates(["id"])
             .join(known, "id", "left_anti")
@@ -168,12 +171,12 @@ class Ledger:
         up; what was answered until then is kept.
         """
         with self._one_at_a_time:
-            llm = self._settings.of(stage)
-            served = self._serve(stage, task, llm, self._requests(task, llm, inputs), follow_ups)
+            llm, few = self._settings.of(stage), are_few(inputs)
+            served = self._serve(stage, task, llm, self._requests(task, llm, inputs), few, follow_ups)
             for number, wanted in enumerate(follow_ups, 1):
                 asked = _following(served.known, task, wanted)
                 behind = wanted.behind(follow_ups[number:])
-                further = self._serve(stage, wanted.task, llm, asked, behind, chained=served.lacked)
+                further = self._serve(stage, wanted.task, llm, asked, few, behind, chained=served.lacked)
                 served = _followed(served, further, wanted)
             return Fulfilled(_replies(served.known), served.waiting, served.cost)
 
@@ -182,12 +185,12 @@ class Ledger:
 
         What follows a second draw that is still to be made is told of the first answer.
         """
-        llm, session = self._settings.of(stage), inputs.sparkSession
-        known, made = self._settled(self._requests(task, llm, inputs), task, llm, session), []
+        llm = self._settings.of(stage)
+        known, made = self._settled(self._requests(task, llm, inputs), task, llm), []
         for one in wanted:
             made.append(_following(known, task, one))
             if one.redraws:
-                known = _standing(known, self._settled(made[-1], task, llm, session), one)
+                known = _standing(known, self._settled(made[-1], task, llm), one)
         return made
 
     def _requests(self, task: str, llm: LlmSettings, inputs: DataFrame) -> DataFrame:
@@ -200,15 +203,18 @@ class Ledger:
         task: str,
         llm: LlmSettings,
         requests: DataFrame,
+        few: bool,
         follow_ups: Follow = (),
         chained: DataFrame | None = None,
     ) -> _Served:
-        """Requests (REQUEST_DDL) served from the ledger, what it lacks being sent first.
+        """Requests (REQUEST_DDL) served from the ledger, what it lacks being sent first; `few` as `are_few` says.
 
         Calls for inputs among `chained` [input_id] were made just now behind another one: the ledger saved nothing.
         """
         session = requests.sparkSession
-        known = settled_frame(self._settled(requests, task, llm, session))
+        if few:
+            requests = settled_frame(requests)  # rendered once, though read for their keys and then for themselves
+        known = settled_frame(self._settled(requests, task, llm, few))
         served, to_send, saved = already_known(known)
         if chained is not None:
             served, _, saved = already_known(known.join(chained, "input_id", "left_anti"))
@@ -218,9 +224,9 @@ class Ledger:
             if not self._serving.sealed:
                 pending = known.where(F.col("status").isNull())
                 self._instead[stage] = priced(Cost(), served, saved, price_of(llm))
-                cost = self._ask(stage, task, llm, pending, to_send, follow_ups)
+                cost = self._ask(stage, task, pending, to_send, few, follow_ups)
             sent = known.select(*[name for name in requests.columns if name != "messages"])
-            known = settled_frame(self._settled(sent, task, llm, session))
+            known = settled_frame(self._settled(sent, task, llm, few))
             if not known.where(F.col("status").isNull()).isEmpty():
                 # Now: a follow-up's calls may collect the batches that it names, and drop their files.
                 waiting = settled_frame(self._waiting(known, stage, session))
@@ -244,43 +250,34 @@ class Ledger:
         again = made.withColumn("of", of).where(F.col("status") == "lasting").join(asked, "of", "left_semi")
         self._tables.remove("llm_calls", settled_frame(again.select("id")), {"stage": stage})
 
-    def _settled(self, requests: DataFrame, task: str, llm: LlmSettings, session: SparkSession) -> DataFrame:
+    def _settled(self, requests: DataFrame, task: str, llm: LlmSettings, few: bool = False) -> DataFrame:
         """Each request with what the ledger says: ok, lasting, or null where there is something to send."""
-        calls = self._tables.read("llm_calls", session).where(F.col("status").isin("ok", "lasting"))
-        known = requests.join(served_calls(calls.where(F.col("task") == task)), "key", "left")
-        asked = F.coalesce("turn.teacher", "root.teacher")
-        judged = known.withColumn("settled", settled(task, llm.raised_max_tokens > 0)("key", "root", "turn"))
-        return judged.select(
-            *requests.columns,
-            "settled.*",
-            F.when(asked == BATCH, who_answers(BATCH)).otherwise(asked).alias("teacher"),
-            F.coalesce("turn.model", "root.model").alias("model"),
-            F.col("root.id").alias("call_id"),
-            *[both(name).alias(name) for name in TOKENS],
-        )
+        calls = self._tables.read("llm_calls", requests.sparkSession)
+        return settled_requests(requests, calls, task, llm.raised_max_tokens > 0, few)
 
-    def _ask(self, stage: str, task: str, llm: LlmSettings, pending: DataFrame, calls: int, follow_ups: Follow) -> Cost:
+    def _ask(self, stage: str, task: str, pending: DataFrame, calls: int, few: bool, follow_ups: Follow) -> Cost:
         """Get what is missing in the way that the settings name; what lies in a batch already is not asked again."""
+        llm = self._settings.of(stage)
         wanted = pending.dropDuplicates(["key"]).drop(
             "status", "reason", "text", "teacher", "model", "call_id", *TOKENS
         )
         asked = wanted.drop("further", "known_text")
 
         def still_missing() -> DataFrame:
-            known = self._settled(asked, task, llm, pending.sparkSession)
+            known = self._settled(asked, task, llm, few)
             return settled_frame(known.where(F.col("status").isNull()).select(*wanted.columns))
 
         if llm.teacher == BATCH:
             return self.batches.fulfil(stage, task, llm, still_missing)
         if not self.batches.outstanding(stage):
-            return self._send(stage, llm, wanted, calls, follow_ups)
+            return self._send(stage, wanted, calls, few, follow_ups)
         cost = self.batches.take_in(stage, llm)
         left = self.batches.not_outstanding(stage, still_missing())
-        return cost + self._send(stage, llm, left, left.count(), follow_ups)
+        return cost + self._send(stage, left, left.count(), few, follow_ups)
 
-    def _send(self, stage: str, llm: LlmSettings, distinct: DataFrame, calls: int, follow_ups: Follow) -> Cost:
+    def _send(self, stage: str, distinct: DataFrame, calls: int, few: bool, follow_ups: Follow) -> Cost:
         """Send each of these requests once; calls on one document run back to back in one task, follow-ups included."""
-        session = distinct.sparkSession
+        llm, session = self._settings.of(stage), distinct.sparkSession
         parts = session.sparkContext.defaultParallelism
         spread = distinct.repartition(parts, F.coalesce("document", "key")).sortWithinPartitions("document", "key")
         calls = (1 + len(follow_ups)) * calls  # at most: not every answer leaves something to ask
@@ -308,7 +305,7 @@ class Ledger:
         except BaseException:
             self.fold(keep=True)  # tasks beside the one that failed may write their last replies yet
             raise
-        cost = self.fold()
+        cost = self.fold(few=few)
         fatal = [row for row in ends if row["status"] == "fatal"]
         if fatal:
             raise ServiceRefused(refusal(stage, llm, fatal[0]["error_kind"], fatal[0]["error"]))

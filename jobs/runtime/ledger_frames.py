@@ -9,7 +9,56 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.runtime.costs import price_share
-from udfs.llm.settled import SERVED, TOKENS
+from jobs.runtime.plan_mode import is_small
+from udfs.llm.settled import SERVED, TOKENS, settled
+from udfs.llm.teachers import BATCH, who_answers
+
+FEW = 2_000  # inputs whose keys are looked for in a large ledger
+
+
+def are_few(inputs: DataFrame) -> bool:
+    """Whether to look for the few keys of `inputs` in a large ledger, instead of joining the two.
+
+    A join sorts all texts of the ledger by key, for one new conversation as for all. Where plans are interpreted the
+    ledger is small, and counting the inputs would take longer than it spares.
+    """
+    return not is_small(inputs.sparkSession) and inputs.select("input_id").limit(FEW + 1).count() <= FEW
+
+
+def settled_requests(
+    requests: DataFrame, calls: DataFrame, task: str, raises_limit: bool, few: bool = False
+) -> DataFrame:
+    """Each request of a task with what the calls of the ledger say: ok, lasting, or null where there is one to send.
+
+    `few` looks for the keys in the ledger first (`_of_few`); the requests are read more than once then.
+    """
+    told = calls.where(F.col("status").isin("ok", "lasting") & (F.col("task") == task))
+    if few:
+        told = _of_few(told, requests)
+    asked = F.coalesce("turn.teacher", "root.teacher")
+    known = requests.join(served_calls(told), "key", "left")
+    judged = known.withColumn("settled", settled(task, raises_limit)("key", "root", "turn"))
+    return judged.select(
+        *requests.columns,
+        "settled.*",
+        F.when(asked == BATCH, who_answers(BATCH)).otherwise(asked).alias("teacher"),
+        F.coalesce("turn.model", "root.model").alias("model"),
+        F.col("root.id").alias("call_id"),
+        *[both(name).alias(name) for name in TOKENS],
+    )
+
+
+def _of_few(calls: DataFrame, requests: DataFrame) -> DataFrame:
+    """The calls for these requests, by two looks into a large ledger: which runs made them, then what they say.
+
+    The first reads no text. The second reads those of these runs alone, for a file of Delta's holds calls of one run,
+    or of neighbours once it was compacted, and says of which; for a new request there is nothing to read.
+    """
+    of = F.coalesce("parent_key", "key")
+    wanted = F.broadcast(requests.select(F.col("key").alias("wanted")))
+    made = calls.join(wanted, of == F.col("wanted"), "left_semi").select("run_id").distinct().collect()
+    of_runs = calls.where(F.col("run_id").isin([row["run_id"] for row in made])) if made else calls.where(F.lit(False))
+    return of_runs.join(wanted, of == F.col("wanted"), "left_semi")
 
 
 def already_known(known: DataFrame) -> tuple[int, int, list[float]]:

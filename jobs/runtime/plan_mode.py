@@ -40,10 +40,15 @@ def suit_plans(session: SparkSession, storage: StorageSettings, inputs: Iterable
         for key in ours:
             conf.set(key, INTERPRETED[key])
         conf.set(OURS, " ".join(ours))
-    elif ours and not small:
+    elif not small and conf.get(OURS, None) is not None:
         for key in [*ours, OURS]:
             conf.unset(key)
     return small
+
+
+def is_small(session: SparkSession) -> bool:
+    """Whether `suit_plans` found little data, the last time that it weighed it for this session."""
+    return session.conf.get(OURS, None) is not None
 
 
 def _weight(storage: StorageSettings) -> int | None:

@@ -1,7 +1,7 @@
 """Two servers that are not ours, by settings alone: the doctor, the form of replies, calls to their end, a whole run.
 
 llama-cpp-python holds replies to a grammar; its model is random, so what the grammar leaves open is nonsense.
-`transformers serve` holds replies to nothing; its model repeats pieces of the prompt.
+`transformers serve` holds replies to nothing; one model repeats pieces of the prompt, another gives one good answer.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from jobs.runtime.endpoints import settle_json_modes
 from tests.equality import tables_at
 from tests.faults.corpus import write_corpus
 from tests.faults.job import Job
+from tests.foreign import scribe
 from tests.foreign.servers import CONTEXT, Foreign, llama_cpp, transformers_serve
 from tests.udfs.llm.support import outcomes, request_rows, spooled
 from udfs.llm.parse import parse_reply
@@ -32,6 +33,21 @@ from udfs.settings import LlmSettings, TokenizerSettings
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
 
 KEY_NAME, WRONG_NAME = "FAKE_KEY", "WRONG_KEY"
+META: dict[str, Any] = {
+    "document_type": "travel diary",
+    "tasks": ["summarise the journey"],
+    "user_intention": ["plan another route"],
+    "user_profile": ["walker"],
+    "language_style": ["plain"],
+    "context": ["holiday by the sea"],
+    "user_knowledge": ["has the diary at hand"],
+    "chatbot_knowledge": ["geography"],
+    "long_context_capability": ["finding places named far apart"],
+    "output_format": ["bullet list"],
+    "sentiment": ["curious"],
+    "constraint": ["no more than ten lines"],
+    "simplified_instruction": "List the places of this diary in their order.",
+}
 TEXTS = [f"text {number}" for number in range(16)]
 LONG = "word " * CONTEXT
 
@@ -45,6 +61,15 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Foreign]:
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Foreign]:
     with transformers_serve(tmp_path_factory.mktemp("serve")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def answering(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Foreign]:
+    """A model that gives META whatever it is asked."""
+    with transformers_serve(
+        tmp_path_factory.mktemp("answering"), lambda folder: scribe.write(folder, json.dumps(META), CONTEXT)
+    ) as running:
         yield running
 
 
@@ -204,3 +229,24 @@ def test_a_field_that_it_does_not_know_is_a_bad_request(serve: Foreign, tmp_path
     found, calls = ended(serve, tmp_path, TEXTS[:2], json_mode="prompt", extra_body={"bogus": 1})
     assert {(row["status"], row["error_kind"]) for row in found} == {("passing", "bad_request")}
     assert all(call["error"] == "HTTP 422: Unexpected fields in the request: {'bogus'}" for call in calls)
+
+
+@pytest.mark.spark
+def test_a_run_on_its_answers(spark: SparkSession, answering: Foreign, tmp_path: Path) -> None:
+    """Each conversation is described by a call that went over the wire, and again without one."""
+    settings = [*write_corpus(tmp_path / "corpus"), f"llm={json.dumps(given(answering))}"]
+    for _ in range(2):
+        with Job(tmp_path / "root", settings, "--until", "meta_records") as job:
+            assert job.end() == 0, job.said
+    tables = tables_at(spark, tmp_path / "root")
+    kept = {row["id"] for row in tables.read("long_conversations").where("reject_reason IS NULL").collect()}
+    rows = tables.read("meta_records").collect()
+    assert kept and {row["parent_ids"][0] for row in rows} == kept and len(rows) == len(kept)
+    assert {row["reject_reason"] for row in rows} == {None} and {row["model"] for row in rows} == {answering.model}
+    described = {name: told if isinstance(told, list) else [told] for name, told in META.items()}
+    for row in rows:
+        found = {name: row[name] if isinstance(row[name], list) else [row[name]] for name in META}
+        assert found == described
+    calls = tables.read("llm_calls").collect()
+    assert len(calls) == len(kept) and all(call["status"] == "ok" for call in calls)
+    assert all(call["tokens_in"] > 0 and call["tokens_out"] > 0 and call["seconds"] > 0 for call in calls)

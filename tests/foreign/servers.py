@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
@@ -87,18 +88,26 @@ def llama_cpp(folder: Path, key: str) -> Foreign:
     return Foreign(command, port, "tiny", folder / "llama_cpp.log")
 
 
-def transformers_serve(folder: Path) -> Foreign:
-    """`transformers serve` with one of the embedded models: it takes any key, and holds replies to nothing."""
+def transformers_serve(folder: Path, writes: Callable[[Path], object] | None = None) -> Foreign:
+    """`transformers serve` with a model that `writes` puts into a folder, or else with one of the embedded pair.
+
+    It takes any key, and holds replies to nothing.
+    """
     model, port = folder / "model", free_port()
-    shipped = embedded_folder("long")
-    assert shipped is not None, "the embedded pair is not there"
-    shutil.copytree(shipped, model)
+    (writes or copy_embedded)(model)
     (model / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
     command = [str(program("transformers")), "serve", str(model), "--host", "127.0.0.1", "--port", str(port)]
     hub = folder / "hub"
     hub.mkdir()
     environment = {"HF_HOME": str(hub), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}  # nothing is fetched
     return Foreign([*command, "--device", "cpu"], port, str(model), folder / "transformers.log", **environment)
+
+
+def copy_embedded(folder: Path) -> None:
+    """The long model of the embedded pair, under another name."""
+    shipped = embedded_folder("long")
+    assert shipped is not None, "the embedded pair is not there"
+    shutil.copytree(shipped, folder)
 
 
 def program(name: str) -> Path:

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+import sql
 from jobs.runtime.errors import BudgetReached, ServiceRefused
+from jobs.runtime.ledger_frames import settled_requests
 from jobs.runtime.refusals import refusal
 from jobs.runtime.runner import Runner
 from tests.fake_server.client import FakeServer
@@ -103,6 +105,42 @@ def test_later_calls_on_a_document_find_it_cached_and_the_key_is_nowhere(
 def _labels(spark: SparkSession) -> DataFrame:
     variables = json.dumps({"examples": ["a"], "taken": []})
     return spark.createDataFrame([("x", None, variables)], "input_id string, document string, variables string")
+
+
+def test_few_keys_are_looked_for_and_found_as_by_a_join(spark: SparkSession) -> None:
+    """Answers of several runs, corrections, failures, other tasks; and what nobody asked yet."""
+
+    def call(number: int, key: str, status: str, **other: Any) -> dict[str, Any]:
+        text, empty = '{"label": "Essay"}', dict.fromkeys(sql.columns("llm_calls").names)
+        told = {"id": f"call-{number}", "parent_ids": [], "stage": "types", "task": "type_label", "teacher": "openai"}
+        return {**empty, **told, "run_id": "run-1", "key": key, "status": status, "text": text, **other}
+
+    calls = [
+        call(1, "plain", "ok"),
+        call(2, "twice", "ok", run_id="run-2"),
+        call(3, "twice", "lasting", error_kind="refusal", text=None),
+        call(4, "corrected", "ok", text="no json"),
+        call(5, "turn", "ok", parent_key="corrected", run_id="run-3"),
+        call(6, "to correct", "ok", text="no json either"),
+        call(7, "failed", "lasting", error_kind="content_filter", text=None),
+        call(8, "waits", "passing", error_kind="server", text=None),
+        call(9, "other task", "ok", task="meta"),
+        call(10, "not asked", "ok", run_id="run-4"),
+    ]
+    made = spark.createDataFrame([tuple(row.values()) for row in calls], sql.columns("llm_calls"))
+    keys = ["plain", "twice", "corrected", "to correct", "failed", "waits", "other task", "new", "turn"]
+    asked = spark.createDataFrame([(f"input {key}", key) for key in keys], "input_id string, key string")
+
+    def found(few: bool, calls: DataFrame = made) -> dict[str, dict[str, Any]]:
+        rows = settled_requests(asked, calls, "type_label", False, few).collect()
+        return {row["key"]: row.asDict(recursive=True) for row in rows}
+
+    assert found(few=True) == found(few=False)
+    told = {key: (row["status"], row["reason"], row["further"]) for key, row in found(few=True).items()}
+    assert told["plain"] == told["twice"] == told["corrected"] == ("ok", None, None)
+    assert told["failed"] == ("lasting", "llm:content_filter", None) and told["to correct"][2] == "correction"
+    assert {told[key] for key in ("waits", "other task", "new", "turn")} == {(None, None, None)}
+    assert {row["status"] for row in found(few=True, calls=made.limit(0)).values()} == {None}
 
 
 def test_a_fault_of_the_offline_teacher_blames_no_service() -> None:

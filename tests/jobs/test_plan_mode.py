@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs.runtime import plan_mode
-from jobs.runtime.plan_mode import INTERPRETED, OURS, suit_plans
+from jobs.runtime.plan_mode import INTERPRETED, OURS, is_small, suit_plans
 from jobs.runtime.settings import StorageSettings
 
 pytestmark = pytest.mark.spark
@@ -33,10 +33,11 @@ def test_a_root_that_grows_is_compiled(session: SparkSession, tmp_path: Path, mo
     storage = StorageSettings(root=str(tmp_path))
     assert suit_plans(session, storage, [100]) and confs(session) == INTERPRETED
     assert suit_plans(session, storage, [100]) and confs(session) == INTERPRETED, "asked again, nothing changes"
+    assert is_small(session)
     session.range(5).write.format("delta").save(str(tmp_path / "walks"))
     monkeypatch.setattr(plan_mode, "SMALL", 100)
     assert not suit_plans(session, storage) and confs(session) == dict.fromkeys(INTERPRETED)
-    assert not suit_plans(session, storage), "and stays so"
+    assert not suit_plans(session, storage) and not is_small(session), "and stays so"
 
 
 def test_the_inputs_count(session: SparkSession, tmp_path: Path) -> None:
@@ -49,7 +50,7 @@ def test_what_the_user_set_stays(session: SparkSession, tmp_path: Path, monkeypa
     assert suit_plans(session, StorageSettings(root=str(tmp_path)))
     assert confs(session) == {**INTERPRETED, COMPILED: "true"}
     monkeypatch.setattr(plan_mode, "SMALL", -1)
-    assert not suit_plans(session, StorageSettings(root=str(tmp_path)))
+    assert not suit_plans(session, StorageSettings(root=str(tmp_path))) and not is_small(session)
     assert confs(session) == {**dict.fromkeys(INTERPRETED), COMPILED: "true"}
 
 
