@@ -10,9 +10,11 @@ import os
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import mlflow
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -54,6 +56,7 @@ def test_a_dropped_file_is_through_every_stage_after_the_next_pass(spark: SparkS
             wait_for(running, passes(1))
             later.rename(tmp_path / "conversations-2.parquet")
             wait_for(running, passes(2))
+            wait_for(running, lambda: executions(root) >= PASSED)  # now, while the run still lives
             pq.write_table(pa.table({"body": ["x"]}), tmp_path / "unlike.parquet")
             bad = (tmp_path / "unlike.parquet").rename(tmp_path / "conversations-3.parquet")
             assert running.wait(timeout=300) == 2
@@ -80,6 +83,15 @@ def test_a_dropped_file_is_through_every_stage_after_the_next_pass(spark: SparkS
     assert status == 0
     assert summary["targets"]["single"] == {"asked": 6, "accepted": 6}
     assert sum(stage["calls"] + stage["out"] for stage in summary["stages"]) == 0, "the next run finds all done"
+
+
+def executions(root: Path) -> set[str]:
+    """Stages that MLflow holds more than one execution of: of the first pass, and of the second."""
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{root}/_mlflow/mlflow.db")
+    (experiment,) = [one for one in client.search_experiments() if one.name != "Default"]
+    runs = client.search_runs([experiment.experiment_id], "tags.`longloom.kind` = 'stage'", max_results=1000)
+    told = Counter(run.data.tags["mlflow.runName"] for run in runs)
+    return {name for name, count in told.items() if count > 1}
 
 
 def wait_for(running: subprocess.Popen[bytes], done: Callable[[], bool]) -> None:

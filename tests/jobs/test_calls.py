@@ -11,12 +11,14 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 import sql
+from jobs.runtime import ledger
 from jobs.runtime.errors import BudgetReached, ServiceRefused
 from jobs.runtime.ledger_frames import settled_requests
 from jobs.runtime.refusals import refusal
 from jobs.runtime.runner import Runner
 from tests.fake_server.client import FakeServer
 from tests.roots import make_runner, prose
+from udfs.llm.spool import list_segments
 from udfs.settings import LlmSettings
 
 pytestmark = pytest.mark.spark
@@ -105,6 +107,38 @@ def test_later_calls_on_a_document_find_it_cached_and_the_key_is_nowhere(
 def _labels(spark: SparkSession) -> DataFrame:
     variables = json.dumps({"examples": ["a"], "taken": []})
     return spark.createDataFrame([("x", None, variables)], "input_id string, document string, variables string")
+
+
+def test_a_job_that_fails_leaves_its_replies_in_the_spool_and_the_ledger(
+    spark: SparkSession, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are there at once, the files stay for what tasks may still write, and the next run takes both for one."""
+    sending = ledger.send
+
+    def dying(*given: Any, **named: Any) -> Any:
+        act = sending(*given, **named)
+
+        def run(batches: Any) -> Any:
+            yield from act(batches)
+            raise RuntimeError("the task died after its last reply")
+
+        return run
+
+    with FakeServer(key=os.environ["FAKE_KEY"]) as server:
+        first = runner_for(spark, root, server, "run-1")
+        with monkeypatch.context() as patched, pytest.raises(Exception, match="died after its last reply"):
+            patched.setattr(ledger, "send", dying)
+            first.ledger.fulfil("samples", "answer", asked(spark))
+        first.ledger.close()
+        answered = len(server.requests())
+        assert answered and list_segments(f"{root}/_spool")
+        assert first.tables.read("llm_calls").count() == answered
+        second = runner_for(spark, root, server, "run-2")
+        second.ledger.fold()
+        assert not list_segments(f"{root}/_spool") and second.tables.read("llm_calls").count() == answered
+        assert second.ledger.fulfil("samples", "answer", asked(spark)).replies.count() == DOCUMENTS * DRAWS
+        second.ledger.close()
+        assert len({call["hash"] for call in server.requests()}) == len(server.requests()) == DOCUMENTS * DRAWS
 
 
 def test_few_keys_are_looked_for_and_found_as_by_a_join(spark: SparkSession) -> None:
