@@ -27,7 +27,6 @@ from udfs.llm.outcome import OUTCOME_DDL
 from udfs.llm.requests import make_request
 from udfs.llm.sender import send
 from udfs.llm.teacher import Reply, Request
-from udfs.settings import LlmSettings
 
 pytestmark = pytest.mark.bench
 PROMPT = "The harbour report says that sample seven grew. " * 85  # 4 KB
@@ -119,28 +118,35 @@ def test_throughput_through_spark(spark: SparkSession, tmp_path: Path) -> None:
     )
 
 
-def test_memory_over_many_calls(tmp_path: Path) -> None:
+class AtOnce:
+    """A teacher without a server."""
+
+    async def complete(self, request: Request) -> Reply:
+        """Answer well."""
+        return Reply("ok", text=GOOD, tokens_in=1_000, tokens_out=5)
+
+
+@pytest.mark.parametrize("where", ["over HTTP", "without a server"])
+def test_memory_over_many_calls(tmp_path: Path, where: str) -> None:
     calls, chunk = scaled(100_000, 5_000), 500
-
-    class AtOnce:
-        async def complete(self, request: Request) -> Reply:
-            return Reply("ok", text=GOOD, tokens_in=1_000, tokens_out=5)
-
     resident: list[int] = []
 
-    def batches() -> Iterator[pa.RecordBatch]:
-        for number in range(calls // chunk):
-            resident.append(running()[os.getpid()].resident)
-            yield request_rows([f"{number * chunk + n} {PROMPT}" for n in range(chunk)])
+    with FakeServer(static=GOOD) as server:
+        settings = settings_for(server, api_key_env="", concurrency=AT_ONCE)
 
-    settings = LlmSettings(concurrency=AT_ONCE)
-    coordinator = Coordinator("127.0.0.1", 0, Budget(0, 0), settings.of, lambda line: None)
-    run = send(settings, str(tmp_path), "stage", "many", teacher=AtOnce(), coordinator=coordinator.address)
-    answered = sum(batch.num_rows for batch in run(batches()))
-    coordinator.close()
+        def batches() -> Iterator[pa.RecordBatch]:
+            for number in range(calls // chunk):
+                resident.append(running()[os.getpid()].resident)
+                yield request_rows([f"{number * chunk + n} {PROMPT}" for n in range(chunk)], settings)
+
+        coordinator = Coordinator("127.0.0.1", 0, Budget(0, 0), settings.of, lambda line: None)
+        teacher = None if where == "over HTTP" else AtOnce()
+        run = send(settings, str(tmp_path), "stage", tmp_path.name, teacher=teacher, coordinator=coordinator.address)
+        answered = sum(batch.num_rows for batch in run(batches()))
+        coordinator.close()
     assert answered == calls
     early, late = resident[len(resident) // 5], max(resident[-len(resident) // 5 :])
     say(
         "calls",
-        f"{calls} calls in one task: {early / 2**20:.0f} MiB after a fifth of them, {late / 2**20:.0f} at the end",
+        f"{calls} calls {where}: {early / 2**20:.0f} MiB after a fifth of them, {late / 2**20:.0f} at the end",
     )

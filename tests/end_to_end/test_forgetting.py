@@ -95,7 +95,7 @@ def test_a_root_that_forgot_is_one_that_never_saw(spark: SparkSession, tmp_path:
     talks = corpus.write_conversations(tmp_path / "conversations-1.parquet", 0, -8)
     assert talks.is_file()
     corpus.write_documents(tmp_path / "documents-1.jsonl.zst", 6)
-    given = fitting(tmp_path)
+    given = fitting(tmp_path, "selection.by=influence", "influence.max_tokens=1024")
     root, before = tmp_path / "root", tmp_path / "never-saw"
     assert synthesize(spark, root, given)[0] == 0
     shutil.copytree(root, before)
@@ -116,9 +116,16 @@ def test_a_root_that_forgot_is_one_that_never_saw(spark: SparkSession, tmp_path:
     settings, made = load_settings(None, given, str(root)), generated(spark, root)
     with opened(spark, settings, print) as runner:
         outcome = forget(runner, STAGES, [str(later), str(more)], [document["document"]])
-    assert {"conversations", "documents", "seed_paths", "nodes", "samples", "training_set", "llm_calls"} <= set(
-        outcome.removed
-    )
+    assert {
+        "conversations",
+        "documents",
+        "seed_paths",
+        "nodes",
+        "samples",
+        "training_set",
+        "influence",
+        "llm_calls",
+    } <= set(outcome.removed)
     assert graph(spark, root) == graph(spark, before)
     dead = dead_walks(spark, root, made["walks"])
     assert 0 < len(dead) < len(made["walks"])
