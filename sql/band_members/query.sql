@@ -13,7 +13,8 @@ keys AS (
   SELECT true AS fresh, id, band FROM new_keys
   UNION ALL
   SELECT false AS fresh, id, band
-  FROM (SELECT id, explode(bands) AS band FROM {previous} WHERE signature IS NOT NULL) LEFT SEMI JOIN new_keys USING (band)
+  FROM (SELECT id, explode(bands) AS band FROM {previous} WHERE signature IS NOT NULL)
+  LEFT SEMI JOIN new_keys USING (band)
 ),
 counted AS (
   SELECT *, count(*) OVER (PARTITION BY band) AS members FROM keys
