@@ -131,6 +131,7 @@ def grow_older(spark: SparkSession, root: str, hours: int) -> None:
     jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
 
 
+@pytest.mark.faults
 @pytest.mark.spark
 def test_the_versions_of_a_kept_run_stay_readable(spark: SparkSession, root: str) -> None:
     """Two rows, of which a later run deletes one; the version that holds both is wanted by somebody."""

@@ -168,6 +168,7 @@ def test_waiting_calls_are_deferred_then_made_once(spark: SparkSession, root: st
         ]
 
 
+@pytest.mark.faults
 def test_a_row_that_the_service_finds_malformed_waits_until_others_were_answered(
     spark: SparkSession, root: str, tmp_path: Path
 ) -> None:

@@ -92,6 +92,7 @@ def test_records_before_the_fault_are_kept_once_and_the_rest_comes_later(
     assert tally(make_runner(spark, root, settings, "run-3")).state == "unchanged"
 
 
+@pytest.mark.faults
 def test_a_run_with_a_file_that_waits_says_so(spark: SparkSession, tmp_path: Path) -> None:
     """Exit status 4 and the file's name in every summary, until it is there."""
     root, file = tmp_path / "root", tmp_path / "docs.jsonl"
