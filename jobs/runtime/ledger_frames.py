@@ -5,6 +5,9 @@ They read calls and requests; they neither send nor write.
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -14,6 +17,7 @@ from udfs.llm.settled import SERVED, TOKENS, settled
 from udfs.llm.teachers import BATCH, who_answers
 
 FEW = 2_000  # inputs whose keys are looked for in a large ledger
+NAMED_RUNS = 50  # runs whose calls are looked for by name, file by file
 
 
 def are_few(inputs: DataFrame) -> bool:
@@ -57,8 +61,18 @@ def _of_few(calls: DataFrame, requests: DataFrame) -> DataFrame:
     of = F.coalesce("parent_key", "key")
     wanted = F.broadcast(requests.select(F.col("key").alias("wanted")))
     made = calls.join(wanted, of == F.col("wanted"), "left_semi").select("run_id").distinct().collect()
-    of_runs = calls.where(F.col("run_id").isin([row["run_id"] for row in made])) if made else calls.where(F.lit(False))
+    of_runs = calls.where(_is_any("run_id", sorted(row["run_id"] for row in made)))
     return of_runs.join(wanted, of == F.col("wanted"), "left_semi")
+
+
+def _is_any(name: str, values: list[str]) -> Column:
+    """Whether a column holds one of the values, in words by which Delta leaves out files.
+
+    Of a list it compares the ends alone: files of runs between the first and the last would all be read.
+    """
+    if len(values) > NAMED_RUNS:
+        return F.col(name).isin(values)
+    return reduce(or_, [F.col(name) == value for value in values], F.lit(False))
 
 
 def already_known(known: DataFrame) -> tuple[int, int, list[float]]:

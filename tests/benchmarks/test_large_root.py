@@ -1,6 +1,7 @@
-"""What a large root adds to one more conversation: its two keys looked for in a large ledger, against the join of both.
+"""What a large root adds to one more conversation: its keys looked for in a large ledger, its bands among many.
 
-The join is what longloom does where there is more than a little to ask. Both see one ledger of 300,000 calls.
+The peers are the join of both, which longloom makes where there is more than a little to ask, and bands that are all
+sorted. Each pair sees the same tables.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ pytestmark = [pytest.mark.bench, pytest.mark.timeout(3600)]
 CALLS, FILES, RUNS = 300_000, 40, 20
 TASKS = ("type_label", "meta", "answer")
 TEXT = 36  # hashes of 64 letters in a reply
+EARLIER, PERMUTATIONS, BANDS = 100_000, 128, 16  # rows that were compared before, and what is kept of each
+SEMI_JOIN = "  LEFT SEMI JOIN new_keys USING (band)\n"
 
 
 def write_ledger(spark: SparkSession, folder: str, calls: int) -> None:
@@ -69,3 +72,37 @@ def test_two_keys_in_a_large_ledger(spark: SparkSession, tmp_path: Path) -> None
             f"{name}: {few.warm:.1f} s against {join.warm:.1f} s joined, {ratio(join.warm, few.warm):.1f}x warm, "
             f"{ratio(join.cold, few.cold):.1f}x cold; {count:,} calls, {size:.0f} MB",
         )
+
+
+def signed(numbers: DataFrame) -> DataFrame:
+    """Rows with a signature and bands that no other one shares."""
+    drawn = "transform(sequence(1, {}), at -> xxhash64('{}', id, at))"
+    return numbers.select(
+        F.sha2(F.col("id").cast("string"), 256).alias("id"),
+        F.sha2(F.concat_ws("-", F.lit("text"), "id"), 256).alias("duplicate_key"),
+        F.expr(drawn.format(PERMUTATIONS, "signature")).alias("signature"),
+        F.expr(drawn.format(BANDS, "band")).alias("bands"),
+    )
+
+
+def test_bands_of_one_row_among_many(spark: SparkSession, tmp_path: Path) -> None:
+    folder, count = str(tmp_path / "rows"), scaled(EARLIER, 1_000)
+    signed(spark.range(0, count, 1, FILES)).write.format("delta").save(folder)
+    earlier = spark.read.format("delta").load(folder)
+    twin = earlier.limit(1).withColumns({"id": F.lit("twin"), "duplicate_key": F.lit("its text")})
+    fresh = spark.createDataFrame(signed(spark.range(count, count + 1)).union(twin).collect(), earlier.schema)
+    query = sql.query("band_members")
+    assert SEMI_JOIN in query
+
+    def members(text: str) -> list[tuple[Any, ...]]:
+        found = spark.sql(text, rows=fresh, previous=earlier).select("band", "fresh", "id").collect()
+        return sorted(tuple(row) for row in found)
+
+    timed = interleaved({"ours": lambda: members(query), "all": lambda: members(query.replace(SEMI_JOIN, ""))})
+    ours, every = timed["ours"], timed["all"]
+    assert ours.result == every.result and len(ours.result) == 2 * BANDS
+    say(
+        "bands of two rows among many",
+        f"{ours.warm:.1f} s against {every.warm:.1f} s sorting all, {ratio(every.warm, ours.warm):.1f}x warm, "
+        f"{ratio(every.cold, ours.cold):.1f}x cold; {count:,} earlier rows of {BANDS} bands",
+    )

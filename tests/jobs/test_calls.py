@@ -141,7 +141,7 @@ def test_a_job_that_fails_leaves_its_replies_in_the_spool_and_the_ledger(
         assert len({call["hash"] for call in server.requests()}) == len(server.requests()) == DOCUMENTS * DRAWS
 
 
-def test_few_keys_are_looked_for_and_found_as_by_a_join(spark: SparkSession) -> None:
+def test_few_keys_are_looked_for_and_found_as_by_a_join(spark: SparkSession, tmp_path: Path) -> None:
     """Answers of several runs, corrections, failures, other tasks; and what nobody asked yet."""
 
     def call(number: int, key: str, status: str, **other: Any) -> dict[str, Any]:
@@ -175,6 +175,15 @@ def test_few_keys_are_looked_for_and_found_as_by_a_join(spark: SparkSession) -> 
     assert told["failed"] == ("lasting", "llm:content_filter", None) and told["to correct"][2] == "correction"
     assert {told[key] for key in ("waits", "other task", "new", "turn")} == {(None, None, None)}
     assert {row["status"] for row in found(few=True, calls=made.limit(0)).values()} == {None}
+
+    folder = str(tmp_path / "llm_calls")
+    for run in range(1, 5):
+        made.where(f"run_id = 'run-{run}'").coalesce(1).write.format("delta").mode("append").save(folder)
+    stored = spark.read.format("delta").load(folder)
+    assert found(few=True, calls=stored) == found(few=True)
+    one = settled_requests(asked.where("key = 'turn' OR key = 'corrected'"), stored, "type_label", False, few=True)
+    read = {row[0] for row in spark.read.parquet(*one.inputFiles()).select("run_id").distinct().collect()}
+    assert len(stored.inputFiles()) == 4 and read == {"run-1", "run-3"}, "files of other runs are read again"
 
 
 def test_a_fault_of_the_offline_teacher_blames_no_service() -> None:
