@@ -8,10 +8,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
-from jobs.runtime.ancestry import Found, ancestors, call_of, descendants, find, nearest, written_by
+from jobs.runtime.ancestry import CALL_COLUMNS, Found, ancestors, calls_of, descendants, find, nearest, written_by
 from jobs.runtime.errors import LongloomError, SettingsFault
 from jobs.runtime.layout import require_layout
 from jobs.runtime.plan_mode import suit_plans
@@ -69,8 +70,9 @@ def explain(tables: Tables, wanted: str) -> dict[str, Any]:
             raise SettingsFault([f"{wanted}: {why}"])
         return {"run": runs[0]["run_id"], "executions": runs}
     levels = ancestors(tables, found[0])
+    calls = calls_of(tables, chain.from_iterable(levels))
     return {
-        "levels": [[_told(tables, one) for one in level] for level in levels],
+        "levels": [[_told(tables, one, calls) for one in level] for level in levels],
         "made_from_it": descendants(tables, found[0]),
         "versions": written_by(tables, str(found[0].row["run_id"])),
     }
@@ -81,9 +83,9 @@ def _unknown(tables: Tables, wanted: str) -> str:
     return f"no row and no run of {tables.state} has this id" + (f"; nearest: {near}" if near else "")
 
 
-def _told(tables: Tables, found: Found) -> dict[str, Any]:
+def _told(tables: Tables, found: Found, calls: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     facts = {key: value for key, value in found.row.items() if _is_told(key, value)}
-    call = call_of(tables, found)
+    call, other = (calls.get(str(found.row.get(column))) for column in CALL_COLUMNS)
     told: dict[str, Any] = {"table": found.table, "id": found.id, "facts": facts}
     passed = gates(found, made_from(tables, found)) if found.table == "samples" else []
     if passed:
@@ -93,7 +95,6 @@ def _told(tables: Tables, found: Found) -> dict[str, Any]:
         prompt = prompt_of(tables, BY_NAME[found.table], found, call["prompt_sha"]) if found.table in BY_NAME else None
         if prompt is not None:
             told["call"]["prompt"] = prompt
-    other = call_of(tables, found, "other_call")
     if other is not None:
         told["other_call"] = {name: other[name] for name in CALL}
     return told

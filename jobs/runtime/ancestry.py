@@ -6,8 +6,9 @@ It reads tables one level at a time, in one job a level; what it finds is plain 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 from pyspark.sql import Column, DataFrame
@@ -17,9 +18,11 @@ import sql
 from jobs.runtime.runs import EXECUTION as RUN
 from jobs.runtime.tables import Tables
 
+CALL_COLUMNS = ("call_id", "other_call")  # columns that name rows of the ledger
 NEAREST = 3  # ids offered where there is none like the one asked for
 NOT_FOLLOWED = frozenset({"llm_calls", "deferrals", "stage_runs", "sources", "tombstones"})
 MOST_PARENTS = 5  # paths shown for a node that many conversations hold
+AT_ONCE = 4  # tables: planning a query keeps one core busy, and waits for the other one's tasks
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,10 @@ class Found:
 
 def find(tables: Tables, ids: Sequence[str], among: Iterable[str] | None = None) -> list[Found]:
     """The rows with these ids (or beginning so, for ids of fewer than 32 characters), in any table or `among` some."""
-    names = _located(tables, list(dict.fromkeys(ids)), among)
-    return [found for name, ids_here in names.items() for found in _rows(tables, name, F.col("id").isin(ids_here))]
+    located = _located(tables, list(dict.fromkeys(ids)), among)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = pool.map(partial(_rows, tables), located, located.values())
+        return [row for rows in found for row in rows]
 
 
 def nearest(tables: Tables, wanted: str) -> list[tuple[str, str]]:
@@ -60,10 +65,7 @@ def ancestors(tables: Tables, start: Found) -> list[list[Found]]:
     levels: list[list[Found]] = [[start]]
     seen = {start.id}
     while True:
-        wanted: list[str] = []
-        for found in levels[-1]:
-            wanted += _parents(tables, found)
-        fresh = [parent for parent in dict.fromkeys(wanted) if parent not in seen]
+        fresh = [parent for parent in dict.fromkeys(_parents(tables, levels[-1])) if parent not in seen]
         among = set().union(*(reads.get(found.table, set()) for found in levels[-1]))
         level = find(tables, fresh, among or None) if fresh else []
         if not level:
@@ -81,12 +83,12 @@ def descendants(tables: Tables, start: Found) -> dict[str, list[str]]:
         is_child = F.arrays_overlap("parent_ids", F.array(*[F.lit(i) for i in level]))
         readers = {name for name, inputs in reads.items() if inputs & here}
         level, here = [], set()
-        for row in _each(tables, is_child, readers):
-            if row["id"] not in seen:
-                seen.add(row["id"])
-                level.append(row["id"])
-                here.add(row["table"])
-                made.setdefault(row["table"], []).append(row["id"])
+        for found, name in _each(tables, is_child, readers):
+            if found not in seen:
+                seen.add(found)
+                level.append(found)
+                here.add(name)
+                made.setdefault(name, []).append(found)
     return made
 
 
@@ -101,13 +103,13 @@ def tables_read(tables: Tables) -> dict[str, set[str]]:
     return reads
 
 
-def call_of(tables: Tables, found: Found, column: str = "call_id") -> dict[str, Any] | None:
-    """The ledger row behind a row that a teacher wrote, or another one that a column of it names."""
-    call = found.row.get(column)
-    if not call or not tables.exists("llm_calls"):
-        return None
-    rows = tables.read("llm_calls").where(F.col("id") == call).collect()
-    return rows[0].asDict(recursive=True) if rows else None
+def calls_of(tables: Tables, level: Iterable[Found]) -> dict[str, dict[str, Any]]:
+    """The rows of the ledger that these rows name as theirs or as another draw's, by id; read in one job."""
+    named = {str(found.row[column]) for found in level for column in CALL_COLUMNS if found.row.get(column)}
+    if not named or not tables.exists("llm_calls"):
+        return {}
+    rows = tables.read("llm_calls").where(F.col("id").isin(sorted(named))).collect()
+    return {row["id"]: row.asDict(recursive=True) for row in rows}
 
 
 def written_by(tables: Tables, run_id: str) -> list[dict[str, Any]]:
@@ -117,14 +119,24 @@ def written_by(tables: Tables, run_id: str) -> list[dict[str, Any]]:
     return [row.asDict(recursive=True) for row in rows]
 
 
-def _parents(tables: Tables, found: Found) -> list[str]:
-    parents = list(found.row.get("parent_ids") or [])
-    if found.table == "nodes":
-        # A value belongs to every conversation that held it: the first few by id stand for them.
-        holds = F.exists("nodes", lambda node: node["node"] == found.row["node"])
-        rows = tables.kept("seed_paths").where(holds).select("id").orderBy("id").limit(MOST_PARENTS).collect()
-        parents += [row["id"] for row in rows]
+def _parents(tables: Tables, level: Iterable[Found]) -> list[str]:
+    """Ids of what these rows were made from, in their order."""
+    held = _holders(tables, [str(found.row["node"]) for found in level if found.table == "nodes"])
+    parents: list[str] = []
+    for found in level:
+        parents += found.row.get("parent_ids") or []
+        parents += held.get(str(found.row.get("node")), []) if found.table == "nodes" else []
     return parents
+
+
+def _holders(tables: Tables, nodes: list[str]) -> dict[str, list[str]]:
+    """A value belongs to every conversation that held it: ids of the first few seed paths stand for them."""
+    if not nodes:
+        return {}
+    holding = tables.kept("seed_paths").select("id", F.explode(F.array_distinct("nodes.node")).alias("node"))
+    first = F.slice(F.array_sort(F.collect_set("id")), 1, MOST_PARENTS)
+    rows = holding.where(F.col("node").isin(nodes)).groupBy("node").agg(first.alias("ids")).collect()
+    return {row["node"]: row["ids"] for row in rows}
 
 
 def _located(tables: Tables, ids: list[str], among: Iterable[str] | None) -> dict[str, list[str]]:
@@ -134,21 +146,30 @@ def _located(tables: Tables, ids: list[str], among: Iterable[str] | None) -> dic
     for part in parts:
         matches = matches | F.col("id").startswith(part)
     located: dict[str, list[str]] = {}
-    for row in _each(tables, matches, among):
-        located.setdefault(row["table"], []).append(row["id"])
+    for found, name in _each(tables, matches, among):
+        located.setdefault(name, []).append(found)
     return located
 
 
-def _rows(tables: Tables, name: str, condition: Column) -> Iterable[Found]:
-    frame = tables.read(name).where(condition).dropDuplicates(["id"]).orderBy("id")
-    return [Found(name, row.asDict(recursive=True)) for row in frame.collect()]
+def _rows(tables: Tables, name: str, ids: Sequence[str]) -> list[Found]:
+    """The rows with these ids, by id; the first of those that share one."""
+    rows = tables.read(name).where(F.col("id").isin(list(ids))).collect()
+    by_id = {row["id"]: row for row in reversed(rows)}
+    return [Found(name, by_id[i].asDict(recursive=True)) for i in sorted(by_id)]
 
 
-def _each(tables: Tables, condition: Column, among: Iterable[str] | None = None) -> list[Any]:
-    """One job over stored tables: (id, table) of the rows that meet the condition."""
-    frames: list[DataFrame] = []
-    for name in sorted(sql.tables() if among is None else among):
-        if name not in NOT_FOLLOWED and tables.exists(name):
-            held = tables.read(name).where(condition).select("id").distinct()
-            frames.append(held.withColumn("table", F.lit(name)))
-    return reduce(DataFrame.unionByName, frames).collect() if frames else []
+def _each(tables: Tables, condition: Column, among: Iterable[str] | None = None) -> list[tuple[str, str]]:
+    """(id, table) of the rows of stored tables that meet the condition, each once, by table.
+
+    A job a table, several at once: most of the time goes into finding a table's files, and a plan over all of them
+    finds them one after the other. Doubles are few and left out here; for Spark they would be a shuffle.
+    """
+    names = [name for name in sorted(sql.tables() if among is None else among) if name not in NOT_FOLLOWED]
+
+    def ids(name: str) -> list[str]:
+        if not tables.exists(name):
+            return []
+        return list(dict.fromkeys(row["id"] for row in tables.read(name).where(condition).select("id").collect()))
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return [(i, name) for name, found in zip(names, pool.map(ids, names), strict=True) for i in found]
