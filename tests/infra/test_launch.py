@@ -164,6 +164,7 @@ def test_the_status_of_the_job_comes_through(job: Path, status: int) -> None:
     assert submit(job, status)[0] == status
 
 
+@pytest.mark.faults
 @pytest.mark.spark
 def test_delta_and_workers_from_another_folder(job: Path, tmp_path: Path) -> None:
     """A session, Python workers and a Delta table, from a folder that is not the checkout; nothing is left there."""

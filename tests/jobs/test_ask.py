@@ -16,13 +16,12 @@ from jobs.runtime.settings import StorageSettings
 from jobs.runtime.tables import Tables
 from jobs.runtime.views import create_views
 from sql.questions import questions
-from tests.sql.small_root import ROWS, SmallTables
+from tests.sql.small_root import ROWS, SmallTables, small_session
 
 
 @pytest.fixture(scope="module")
 def own(spark: SparkSession) -> SparkSession:
-    """A session with views of its own."""
-    return spark.newSession()
+    return small_session(spark)
 
 
 @pytest.mark.spark

@@ -15,7 +15,7 @@ from jobs import export
 from jobs.runtime import publishing
 from jobs.runtime.errors import LongloomError, SettingsFault
 from jobs.runtime.exporting import write, write_card
-from tests.sql.small_root import ROWS, SmallTables, chosen, document, sample, span
+from tests.sql.small_root import ROWS, SmallTables, chosen, document, sample, small_session, span
 
 TURNS = [{"role": "user", "content": "a | b"}, {"role": "assistant", "content": "c"}]
 
@@ -29,7 +29,7 @@ def exported(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> P
         "samples": [{**row, "messages": TURNS} for row in [*ROWS["samples"], apart]],
         "training_set": [*ROWS["training_set"], chosen("s9", "single", "report", 14, ["d9"])],
     }
-    tables = SmallTables(spark.newSession(), rows)
+    tables = SmallTables(small_session(spark), rows)
     out = tmp_path_factory.mktemp("export") / "sft"
     assert write(tables, str(out), ["jsonl", "parquet"], 0.3) == {"jsonl": 4, "parquet": 4}
     write_card(tables, str(out), "small rows")

@@ -105,6 +105,7 @@ def past_run(runner: Runner) -> None:
     runner.history.flush()
 
 
+@pytest.mark.faults
 def test_what_cannot_be_replayed_is_refused_by_name(spark: SparkSession, root: str, tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     write_conversations(tmp_path / "talks.jsonl", [["hello", "hello"]])

@@ -23,7 +23,7 @@ from jobs.runtime.report import figures
 from jobs.runtime.report.figures import gather
 from jobs.runtime.report.page import FOLDER, SCRIPTS, drop_reports, embedded, page, write
 from jobs.runtime.settings import load_settings
-from tests.sql.small_root import ROWS, SmallTables
+from tests.sql.small_root import ROWS, SmallTables, small_session
 
 HOSTILE = (
     "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
@@ -45,15 +45,13 @@ Data = dict[str, Any]
 @pytest.fixture(scope="module")
 def data(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Data:
     """The small root's report, with a document that would like to be a program."""
-    own = spark.newSession()
-    own.conf.set("spark.sql.shuffle.partitions", "1")
     rows = copy.deepcopy(ROWS)
     first = rows["samples"][0]
     first["context"] = HOSTILE + "." * (100 - len(HOSTILE))
     first["response"] = first["instruction"] = HOSTILE
     first["document_type"] = rows["training_set"][0]["document_type"] = "<b>report</b>"
     rows["samples"][1]["context"] = "0123456789" * 10
-    tables = SmallTables(own, rows)
+    tables = SmallTables(small_session(spark), rows)
     return gather(tables, Analyst(tables))
 
 
@@ -97,7 +95,7 @@ def test_a_picture_is_drawn_of_the_graph_behind_a_selected_row(data: Data) -> No
 @pytest.mark.spark
 def test_an_unfinished_root_is_told_about(spark: SparkSession) -> None:
     half = {name: rows for name, rows in ROWS.items() if name in ("source_files", "documents", "conversations")}
-    tables = SmallTables(spark.newSession(), half)
+    tables = SmallTables(small_session(spark), half)
     found = gather(tables, Analyst(tables))
     assert found["rows"] == [] and found["graph"] is None and "samples" in found["unwritten"]
     assert "The root holds 4 conversations and 3 documents; 0 answers were written" in found["summary"]["paragraph"]
@@ -115,7 +113,7 @@ def test_large_roots_are_sampled_by_hash_and_by_score(spark: SparkSession, monke
         {**row, **dict(zip(("score", "hmp", "cas"), scores.get(row["sample"], (None,) * 3), strict=True))}
         for row in ROWS["training_set"]
     ]
-    tables = SmallTables(spark.newSession(), {**ROWS, "training_set": placed})
+    tables = SmallTables(small_session(spark), {**ROWS, "training_set": placed})
     found = gather(tables, Analyst(tables))
     assert {row["id"]: row["score"] for row in found["rows"]} == {"s1": 0.9, "s2": 0.2}
     assert sorted((one["score"], one["hmp"], one["selected"]) for one in found["points"]) == [
@@ -131,7 +129,7 @@ def test_tables_that_lack_a_column_are_told_about(spark: SparkSession) -> None:
         def read(self, name: str, session: SparkSession | None = None, version: int | None = None) -> DataFrame:
             return super().read(name, session, version).drop("novel", "nearest_seed_path")
 
-    tables = Older(spark.newSession())
+    tables = Older(small_session(spark))
     found = gather(tables, Analyst(tables))
     lacks = "the root's tables have no column 'novel'; if it is not misspelt, a run of this longloom adds it"
     assert found["rows"] == [] and lacks in found["missing"]["walk_novelty"]

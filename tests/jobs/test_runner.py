@@ -87,6 +87,7 @@ def test_rewritten_and_torn_files_are_named(spark: SparkSession, root: str, tmp_
     assert len([row for row in rows(runner, "documents") if row["reject_reason"] is None]) == 2
 
 
+@pytest.mark.faults
 def test_what_wakes_a_stage(
     spark: SparkSession, root: str, tmp_path: Path, talk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 import sql
+from jobs.runtime.plan_mode import INTERPRETED
 from jobs.runtime.settings import StorageSettings
 from jobs.runtime.tables import LAYOUT, MISSING, Tables
 
@@ -188,6 +189,14 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         ended(9, "run-3", "done", {"costs": [], "plan": []}), ended(10, "run-0", "done", {}),
     ],
 }  # fmt: skip
+
+
+def small_session(spark: SparkSession) -> SparkSession:
+    """A session with views of its own, its plans interpreted as those of small roots are."""
+    own = spark.newSession()
+    for key, value in {**INTERPRETED, "spark.sql.shuffle.partitions": "1"}.items():
+        own.conf.set(key, value)
+    return own
 
 
 class SmallTables(Tables):

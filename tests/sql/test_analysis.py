@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ import sql
 from jobs.runtime.analysis import Analyst
 from jobs.runtime.quotas import mix_distance
 from sql.questions import Question, questions, relations
-from tests.sql.small_root import ASKED, TWIN, SmallTables
+from tests.sql.small_root import ASKED, TWIN, SmallTables, small_session
 
 WAITS = "waiting:task_rewrites"
 THIRD, LOG3 = 1 / 3, math.log2(3)
@@ -144,10 +143,8 @@ FORMS = [
 
 
 @pytest.fixture(scope="module")
-def analyst(spark: SparkSession) -> Iterator[Analyst]:
-    own = spark.newSession()  # views of its own
-    own.conf.set("spark.sql.shuffle.partitions", "1")
-    yield Analyst(SmallTables(own))
+def analyst(spark: SparkSession) -> Analyst:
+    return Analyst(SmallTables(small_session(spark)))
 
 
 def answer(analyst: Analyst, name: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:

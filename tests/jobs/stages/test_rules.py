@@ -72,7 +72,7 @@ def test_each_rule_gives_its_code(spark: SparkSession) -> None:
     assert found["g_german"] == "language:de"
     assert "j_other" in kept
     same = ("a_kept", "h_same_text", "i_nearly_same")
-    ids = {row["conversation"]: row["id"] for name in same for row in long(spark, [name]).collect()}
+    ids = {row["conversation"]: row["id"] for row in long(spark, list(same)).collect()}
     winner = min(same, key=ids.__getitem__)
     assert [name for name in same if name in kept] == [winner], "the smallest id of the three alike is kept"
     for name in set(same) - {winner}:

@@ -201,6 +201,7 @@ def mine(runner: Runner) -> list[dict[str, Any]]:
     return [{name: cell for name, cell in row.items() if name not in marks} for row in found]
 
 
+@pytest.mark.faults
 @pytest.mark.spark
 def test_an_answer_that_fails_the_gates_is_drawn_once_more(spark: SparkSession, root: str) -> None:
     """The switch is turned on for a root that is there: the second draws alone are made."""
