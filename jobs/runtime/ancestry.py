@@ -6,9 +6,8 @@ It reads tables one level at a time, in one job a level; what it finds is plain 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import reduce
 from typing import Any
 
 from pyspark.sql import Column, DataFrame
@@ -16,13 +15,12 @@ from pyspark.sql import functions as F
 
 import sql
 from jobs.runtime.runs import EXECUTION as RUN
-from jobs.runtime.tables import Tables
+from jobs.runtime.tables import Tables, of_each
 
 CALL_COLUMNS = ("call_id", "other_call")  # columns that name rows of the ledger
 NEAREST = 3  # ids offered where there is none like the one asked for
 NOT_FOLLOWED = frozenset({"llm_calls", "deferrals", "stage_runs", "sources", "tombstones"})
 MOST_PARENTS = 5  # paths shown for a node that many conversations hold
-AT_ONCE = 4  # tables: planning a query keeps one core busy, and waits for the other one's tasks
 
 
 @dataclass(frozen=True)
@@ -40,9 +38,8 @@ class Found:
 def find(tables: Tables, ids: Sequence[str], among: Iterable[str] | None = None) -> list[Found]:
     """The rows with these ids (or beginning so, for ids of fewer than 32 characters), in any table or `among` some."""
     located = _located(tables, list(dict.fromkeys(ids)), among)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = pool.map(partial(_rows, tables), located, located.values())
-        return [row for rows in found for row in rows]
+    found = of_each(located, lambda name: _rows(tables, name, located[name]))
+    return [row for rows in found.values() for row in rows]
 
 
 def nearest(tables: Tables, wanted: str) -> list[tuple[str, str]]:
@@ -83,12 +80,13 @@ def descendants(tables: Tables, start: Found) -> dict[str, list[str]]:
         is_child = F.arrays_overlap("parent_ids", F.array(*[F.lit(i) for i in level]))
         readers = {name for name, inputs in reads.items() if inputs & here}
         level, here = [], set()
-        for found, name in _each(tables, is_child, readers):
-            if found not in seen:
-                seen.add(found)
-                level.append(found)
+        for name, ids in _each(tables, is_child, readers).items():
+            fresh = [i for i in ids if i not in seen]
+            seen.update(fresh)
+            level += fresh
+            if fresh:
                 here.add(name)
-                made.setdefault(name, []).append(found)
+                made.setdefault(name, []).extend(fresh)
     return made
 
 
@@ -145,10 +143,7 @@ def _located(tables: Tables, ids: list[str], among: Iterable[str] | None) -> dic
     matches: Column = F.col("id").isin(whole)
     for part in parts:
         matches = matches | F.col("id").startswith(part)
-    located: dict[str, list[str]] = {}
-    for found, name in _each(tables, matches, among):
-        located.setdefault(name, []).append(found)
-    return located
+    return _each(tables, matches, among)
 
 
 def _rows(tables: Tables, name: str, ids: Sequence[str]) -> list[Found]:
@@ -158,18 +153,15 @@ def _rows(tables: Tables, name: str, ids: Sequence[str]) -> list[Found]:
     return [Found(name, by_id[i].asDict(recursive=True)) for i in sorted(by_id)]
 
 
-def _each(tables: Tables, condition: Column, among: Iterable[str] | None = None) -> list[tuple[str, str]]:
-    """(id, table) of the rows of stored tables that meet the condition, each once, by table.
+def _each(tables: Tables, condition: Column, among: Iterable[str] | None = None) -> dict[str, list[str]]:
+    """Ids of the rows of stored tables that meet the condition, each once, by table; tables without one left out.
 
-    A job a table, several at once: most of the time goes into finding a table's files, and a plan over all of them
-    finds them one after the other. Doubles are few and left out here; for Spark they would be a shuffle.
+    Doubles are few, and for Spark leaving them out would be a shuffle.
     """
     names = [name for name in sorted(sql.tables() if among is None else among) if name not in NOT_FOLLOWED]
 
     def ids(name: str) -> list[str]:
-        if not tables.exists(name):
-            return []
         return list(dict.fromkeys(row["id"] for row in tables.read(name).where(condition).select("id").collect()))
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return [(i, name) for name, found in zip(names, pool.map(ids, names), strict=True) for i in found]
+    found = of_each(filter(tables.exists, names), ids)
+    return {name: held for name, held in found.items() if held}

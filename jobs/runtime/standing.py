@@ -8,10 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
-from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.runtime.costs import price_share
@@ -19,7 +17,7 @@ from jobs.runtime.history import History
 from jobs.runtime.lock import holder_of
 from jobs.runtime.progress import spooled_calls
 from jobs.runtime.runs import runs
-from jobs.runtime.tables import MISSING, Tables
+from jobs.runtime.tables import MISSING, Tables, of_each
 from udfs.llm.batch.store import BatchStore
 from udfs.llm.prices import price_of
 from udfs.llm.settled import TOKENS
@@ -94,18 +92,14 @@ def _calls(tables: Tables) -> dict[str, Any]:
 
 
 def _fates(tables: Tables, stages: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """Rows kept and rejected of every table, in one job."""
-    frames = [
-        tables.read(name).select(F.lit(name).alias("stage"), F.col("reject_reason").isNull().alias("kept"))
-        for name in stages
-        if tables.exists(name)
-    ]
-    if not frames:
-        return {}
-    counts = reduce(DataFrame.unionByName, frames).groupBy("stage").agg(
-        F.count_if("kept").alias("kept"), F.count_if(~F.col("kept")).alias("rejected")
-    )  # fmt: skip
-    return {row["stage"]: (row["kept"], row["rejected"]) for row in counts.collect()}
+    """Rows kept and rejected of every table that is there."""
+    kept = F.col("reject_reason").isNull()
+
+    def fate(name: str) -> tuple[int, int]:
+        row = tables.read(name).agg(F.count_if(kept), F.count_if(~kept)).collect()[0]
+        return row[0], row[1]
+
+    return of_each(filter(tables.exists, stages), fate)
 
 
 def _waits(tables: Tables, history: History) -> dict[str, int]:

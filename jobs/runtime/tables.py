@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import posixpath
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import functions as F
@@ -25,6 +26,8 @@ from jobs.runtime.settings import StorageSettings
 
 ALL_FILES = 2**31 - 1
 MISSING = -1  # version of a table that was not written yet
+AT_ONCE = 4  # tables that are looked into
+T = TypeVar("T")
 LAYOUT = 1  # of a root; stands in every commit, so that a later program can tell what it opens
 
 
@@ -229,6 +232,17 @@ class Tables:
         # Listing the log folder is part of the Delta protocol and costs milliseconds; DESCRIBE HISTORY a job.
         commits = _commits(self.spark, posixpath.join(self.location(name), "_delta_log"))
         return max((int(file[:20]) for file in commits), default=MISSING)
+
+
+def of_each(names: Iterable[str], ask: Callable[[str], T]) -> dict[str, T]:
+    """What `ask` says of each table, several asked at once.
+
+    Most of a small question's time goes into finding the table's files. One plan over all tables would find them one
+    after the other.
+    """
+    names = list(names)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return dict(zip(names, pool.map(ask, names), strict=True))
 
 
 def list_names(spark: SparkSession, folder: str) -> list[str]:
