@@ -61,18 +61,18 @@ def _of_few(calls: DataFrame, requests: DataFrame) -> DataFrame:
     of = F.coalesce("parent_key", "key")
     wanted = F.broadcast(requests.select(F.col("key").alias("wanted")))
     made = calls.join(wanted, of == F.col("wanted"), "left_semi").select("run_id").distinct().collect()
-    of_runs = calls.where(_is_any("run_id", sorted(row["run_id"] for row in made)))
+    of_runs = calls.where(_is_any("run_id", [row["run_id"] for row in made]))
     return of_runs.join(wanted, of == F.col("wanted"), "left_semi")
 
 
-def _is_any(name: str, values: list[str]) -> Column:
+def _is_any(name: str, values: list[str | None]) -> Column:
     """Whether a column holds one of the values, in words by which Delta leaves out files.
 
     Of a list it compares the ends alone: files of runs between the first and the last would all be read.
     """
     if len(values) > NAMED_RUNS:
-        return F.col(name).isin(values)
-    return reduce(or_, [F.col(name) == value for value in values], F.lit(False))
+        return F.col(name).isin(values) | F.col(name).isNull()
+    return reduce(or_, [F.col(name).eqNullSafe(F.lit(value)) for value in values], F.lit(False))
 
 
 def already_known(known: DataFrame) -> tuple[int, int, list[float]]:

@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 import sql
-from jobs.runtime import ledger
+from jobs.runtime import ledger, ledger_frames
 from jobs.runtime.errors import BudgetReached, ServiceRefused
 from jobs.runtime.ledger_frames import settled_requests
 from jobs.runtime.refusals import refusal
@@ -141,7 +141,9 @@ def test_a_job_that_fails_leaves_its_replies_in_the_spool_and_the_ledger(
         assert len({call["hash"] for call in server.requests()}) == len(server.requests()) == DOCUMENTS * DRAWS
 
 
-def test_few_keys_are_looked_for_and_found_as_by_a_join(spark: SparkSession, tmp_path: Path) -> None:
+def test_few_keys_are_looked_for_and_found_as_by_a_join(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Answers of several runs, corrections, failures, other tasks; and what nobody asked yet."""
 
     def call(number: int, key: str, status: str, **other: Any) -> dict[str, Any]:
@@ -160,9 +162,10 @@ def test_few_keys_are_looked_for_and_found_as_by_a_join(spark: SparkSession, tmp
         call(8, "waits", "passing", error_kind="server", text=None),
         call(9, "other task", "ok", task="meta"),
         call(10, "not asked", "ok", run_id="run-4"),
+        call(11, "nameless", "ok", run_id=None),
     ]
     made = spark.createDataFrame([tuple(row.values()) for row in calls], sql.columns("llm_calls"))
-    keys = ["plain", "twice", "corrected", "to correct", "failed", "waits", "other task", "new", "turn"]
+    keys = ["plain", "twice", "corrected", "to correct", "failed", "waits", "other task", "new", "turn", "nameless"]
     asked = spark.createDataFrame([(f"input {key}", key) for key in keys], "input_id string, key string")
 
     def found(few: bool, calls: DataFrame = made) -> dict[str, dict[str, Any]]:
@@ -171,19 +174,23 @@ def test_few_keys_are_looked_for_and_found_as_by_a_join(spark: SparkSession, tmp
 
     assert found(few=True) == found(few=False)
     told = {key: (row["status"], row["reason"], row["further"]) for key, row in found(few=True).items()}
-    assert told["plain"] == told["twice"] == told["corrected"] == ("ok", None, None)
+    assert told["plain"] == told["twice"] == told["corrected"] == told["nameless"] == ("ok", None, None)
     assert told["failed"] == ("lasting", "llm:content_filter", None) and told["to correct"][2] == "correction"
     assert {told[key] for key in ("waits", "other task", "new", "turn")} == {(None, None, None)}
     assert {row["status"] for row in found(few=True, calls=made.limit(0)).values()} == {None}
 
     folder = str(tmp_path / "llm_calls")
     for run in range(1, 5):
-        made.where(f"run_id = 'run-{run}'").coalesce(1).write.format("delta").mode("append").save(folder)
+        made.where(f"coalesce(run_id, 'run-4') = 'run-{run}'").coalesce(1).write.format("delta").mode("append").save(
+            folder
+        )
     stored = spark.read.format("delta").load(folder)
     assert found(few=True, calls=stored) == found(few=True)
     one = settled_requests(asked.where("key = 'turn' OR key = 'corrected'"), stored, "type_label", False, few=True)
     read = {row[0] for row in spark.read.parquet(*one.inputFiles()).select("run_id").distinct().collect()}
     assert len(stored.inputFiles()) == 4 and read == {"run-1", "run-3"}, "files of other runs are read again"
+    monkeypatch.setattr(ledger_frames, "NAMED_RUNS", 1)
+    assert found(few=True, calls=stored) == found(few=False)
 
 
 def test_a_fault_of_the_offline_teacher_blames_no_service() -> None:
