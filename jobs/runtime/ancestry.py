@@ -1,6 +1,6 @@
 """Follows rows through tables by their parent ids: up to the input files, down to the training set.
 
-It reads tables one level at a time, in one job a level; what it finds is plain data.
+It reads tables one level at a time, each table by a small job of its own; what it finds is plain data.
 """
 
 from __future__ import annotations
@@ -101,13 +101,13 @@ def tables_read(tables: Tables) -> dict[str, set[str]]:
     return reads
 
 
-def calls_of(tables: Tables, level: Iterable[Found]) -> dict[str, dict[str, Any]]:
+def calls_of(tables: Tables, rows: Iterable[Found]) -> dict[str, dict[str, Any]]:
     """The rows of the ledger that these rows name as theirs or as another draw's, by id; read in one job."""
-    named = {str(found.row[column]) for found in level for column in CALL_COLUMNS if found.row.get(column)}
+    named = {str(found.row[column]) for found in rows for column in CALL_COLUMNS if found.row.get(column)}
     if not named or not tables.exists("llm_calls"):
         return {}
-    rows = tables.read("llm_calls").where(F.col("id").isin(sorted(named))).collect()
-    return {row["id"]: row.asDict(recursive=True) for row in rows}
+    calls = tables.read("llm_calls").where(F.col("id").isin(sorted(named))).collect()
+    return {call["id"]: call.asDict(recursive=True) for call in calls}
 
 
 def written_by(tables: Tables, run_id: str) -> list[dict[str, Any]]:
