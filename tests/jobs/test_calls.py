@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark import TaskContext
 from pyspark.sql import DataFrame, SparkSession
 
 import sql
@@ -110,16 +112,21 @@ def _labels(spark: SparkSession) -> DataFrame:
 
 
 def test_a_job_that_fails_leaves_its_replies_in_the_spool_and_the_ledger(
-    spark: SparkSession, root: str, monkeypatch: pytest.MonkeyPatch
+    spark: SparkSession, root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are there at once, the files stay for what tasks may still write, and the next run takes both for one."""
-    sending = ledger.send
+    (ended := tmp_path / "ended").mkdir()
+    sending, tasks = ledger.send, spark.sparkContext.defaultParallelism
 
     def dying(*given: Any, **named: Any) -> Any:
         act = sending(*given, **named)
 
         def run(batches: Any) -> Any:
             yield from act(batches)
+            (ended / str(TaskContext.get().partitionId())).touch()  # type: ignore[union-attr]
+            waits = time.monotonic() + 60
+            while len(list(ended.iterdir())) < tasks and time.monotonic() < waits:
+                time.sleep(0.01)  # the first to die has the others stopped, be they in the midst of a call
             raise RuntimeError("the task died after its last reply")
 
         return run
