@@ -7,11 +7,13 @@ even `--master`); under plain Python (tests, notebooks) the same file is read.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
 
+from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
 from jobs.runtime import checkout
@@ -41,7 +43,14 @@ def build_session(name: str, extra: Mapping[str, str] | None = None) -> SparkSes
             builder = builder.config(key, value)
     session = builder.getOrCreate()
     require_classes(session)
+    quiet_failed_queries()
     return session
+
+
+def quiet_failed_queries() -> None:
+    """PySpark logs a refused query with both stacks as a line of JSON of 10 KB, beside the error that says it all."""
+    for kind in ("SQL", "DataFrame"):
+        PySparkLogger.getLogger(f"{kind}QueryContextLogger").setLevel(logging.CRITICAL)
 
 
 def launched_by_platform() -> bool:

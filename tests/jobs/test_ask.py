@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pandas as pd
@@ -55,6 +56,7 @@ def test_own_sql_reads_tables_by_their_names(own: SparkSession) -> None:
         analyst.sql("SELEC 1")
     with pytest.raises(SettingsFault, match="Tables stand after FROM or JOIN by their bare names: canonical_values"):
         analyst.sql("SELECT * FROM sampels")
+    assert not logging.getLogger("SQLQueryContextLogger").isEnabledFor(logging.ERROR), "one sentence, and no stack"
 
 
 @pytest.mark.spark
