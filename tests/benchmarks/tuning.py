@@ -14,7 +14,6 @@ from tests.udfs.models.influence.planted import Planted
 from udfs.models.devices import mixed_precision
 from udfs.models.influence.recipe import Recipe
 from udfs.models.influence.training.__main__ import losses
-from udfs.models.influence.training.tasks import ANSWER
 from udfs.models.loading import LOCAL
 
 BATCH, RATE, WARM = 4, 1e-3, 0.1  # samples a step, highest rate, share of steps in which it rises
@@ -55,7 +54,7 @@ def tuned(base: Path, lessons: Sequence[Lesson], epochs: int, seed: int) -> Any:
         optimiser.zero_grad(set_to_none=True)
         for at in chosen:
             weights = np.zeros(len(lessons[at].ids), dtype=np.float32)
-            weights[-lessons[at].response :] = ANSWER
+            weights[-lessons[at].response :] = 1.0
             loss, _ = losses(model, torch.from_numpy(lessons[at].ids[None]), torch.from_numpy(weights[None]))
             (loss / len(chosen)).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -1,7 +1,8 @@
 """Trains the embedded pair: python -m udfs.models.influence.training FOLDER [--threads 1] [--steps-divisor 1]
 
-Two siblings grow from one trunk, so that their gap is what the long window adds and nothing else. Steps and seeds are
-fixed; a phase that is in FOLDER already is not done again. FOLDER ends with short/, long/ and provenance.json.
+The long model grows from a trunk of short sequences, the short one from the long, so that their gap is what the long
+window adds and hardly anything else. Steps and seeds are fixed; a phase that is in FOLDER already is not done again.
+FOLDER ends with short/, long/ and provenance.json.
 """
 
 from __future__ import annotations
@@ -22,21 +23,21 @@ import torch
 from udfs.models.devices import mixed_precision
 from udfs.models.influence.recipe import text_encoder
 from udfs.models.influence.training.corpus import TRAINING, texts, words
-from udfs.models.influence.training.start import induction
-from udfs.models.influence.training.tasks import Tasks
+from udfs.models.influence.training.start import Pieces, reader
+from udfs.models.influence.training.tasks import FRAMES, Tasks
 from udfs.models.loading import LOCAL
 
 VOCABULARY, TOKENS, SEED = 4_096, 4_096, 20_240  # tokens of a step
 SHAPE: dict[str, Any] = {
     "vocab_size": VOCABULARY,
-    "hidden_size": 192,
-    "intermediate_size": 384,
+    "hidden_size": 264,
+    "intermediate_size": 128,
     "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
-    "head_dim": 64,
+    "num_attention_heads": 3,
+    "num_key_value_heads": 3,
+    "head_dim": 256,
     "tie_word_embeddings": True,
-    "rope_parameters": {"rope_type": "default", "rope_theta": 1e8},  # matching does not depend on distance
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1e20},  # most pairs stand still
     "bos_token_id": 0,
     "eos_token_id": None,
 }
@@ -46,6 +47,8 @@ SHAPE: dict[str, Any] = {
 class Phase:
     """lengths: (sequence length, steps) in order; rate falls to `last` times itself after `constant` of the steps."""
 
+    parent: str | None  # the phase whose weights it starts from
+    seed: int  # added to SEED
     lengths: tuple[tuple[int, int], ...]
     rate: float
     last: float
@@ -60,10 +63,13 @@ class Phase:
 
 
 PHASES = {
-    "trunk": Phase(((128, 400), (256, 300), (512, 330)), 3e-3, 0.3, 0.3, 512, 0.12),
-    "short": Phase(((512, 1_100),), 1.2e-3, 0.02, 0.0, 512, 0.30),
-    "long": Phase(((1_024, 150), (2_048, 300), (4_096, 285), (8_192, 100)), 1.2e-3, 0.02, 0.0, 8_192, 0.30),
+    "trunk": Phase(None, 1, ((256, 700), (512, 250)), 1e-3, 0.3, 0.5, 512, 0.12),
+    "reach": Phase("trunk", 3, ((1_024, 60), (2_048, 140), (4_096, 110), (8_192, 110)), 8e-4, 0.05, 0.2, 8_192, 0.18),
+    "long": Phase("reach", 4, ((2_048, 60), (512, 60), (4_096, 20), (8_192, 10)), 4e-4, 0.03, 0.2, 8_192, 0.18),
+    # From the long model and at a small rate: what else the two differ in is noise in their gap.
+    "short": Phase("long", 5, ((512, 60),), 1e-4, 0.05, 0.2, 512, 0.18),
 }
+HEADINGS = ("struction", "pon", "estion", "sw")  # pieces of the frames' headings that are rare in text
 
 
 def train_tokenizer(text: str, folder: Path) -> None:
@@ -88,7 +94,7 @@ def train(model: Any, phase: Phase, tasks: Tasks, seed: int, divisor: int, label
     """Run a phase on `model` in place."""
     draw = np.random.default_rng(seed)
     plan = [length for length, steps in phase.lengths for _ in range(max(1, steps // divisor))]
-    optimiser = torch.optim.AdamW(model.parameters(), lr=phase.rate, betas=(0.9, 0.98), weight_decay=0.05)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=phase.rate, betas=(0.9, 0.98), weight_decay=0.01)
     started, seen = time.process_time(), 0
     for step, length in enumerate(plan):
         ids, weights = tasks.batch(draw, max(1, TOKENS // length), length)
@@ -106,6 +112,17 @@ def train(model: Any, phase: Phase, tasks: Tasks, seed: int, divisor: int, label
                 f"{label} {step}/{len(plan)} n={length} loss {loss:.3f} known {answers:.3f} {speed:.0f} tok/s",
                 flush=True,
             )
+
+
+def pieces(encode: Any, tokenizer: Any, stream: np.ndarray) -> Pieces:
+    """What the start must know of a tokenizer: the BOS and the frames' headings weigh nothing in a bag."""
+    framed = [at for frame in FRAMES for part in frame for at in encode(part)]
+    return Pieces(
+        counts=np.bincount(stream, minlength=VOCABULARY).astype(float),
+        digits=tuple(encode(str(at))[0] for at in range(10)),
+        weightless=tuple(sorted({0, *framed})),
+        headings=tuple(at for at in sorted(set(framed)) if tokenizer.decode([at]) in HEADINGS),
+    )
 
 
 def losses(model: Any, ids: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, float]:
@@ -134,20 +151,20 @@ def main(folder: Path, threads: int, divisor: int) -> None:
     encode = text_encoder(tokenizer)
     stream = np.array([at for part in text.split("\n\n") for at in encode(part + "\n\n")], dtype=np.uint16)
     known = [word for word in words(text) if int(hashlib.sha256(word.encode()).hexdigest(), 16) % 2 == 0]
-    for at, (name, phase) in enumerate(PHASES.items()):
+    for name, phase in PHASES.items():
         place = folder / name
         if place.is_dir():
             continue
         model: Any
-        if name == "trunk":
+        if phase.parent is None:
             model = LlamaForCausalLM(LlamaConfig(**{**SHAPE, "max_position_embeddings": phase.window}))
-            induction(model, SEED)
+            reader(model, pieces(encode, tokenizer, stream), SEED)
         else:
-            model = AutoModelForCausalLM.from_pretrained(folder / "trunk", dtype=torch.float32, **LOCAL)
+            model = AutoModelForCausalLM.from_pretrained(folder / phase.parent, dtype=torch.float32, **LOCAL)
             model.config.max_position_embeddings = phase.window
         tasks = Tasks(encode, stream, known, VOCABULARY, 0, phase.text_share)
-        train(model, phase, tasks, SEED + 1 + at, divisor, name)
-        half = model if name == "trunk" else model.to(torch.bfloat16)
+        train(model, phase, tasks, SEED + phase.seed, divisor, name)
+        half = model if phase.parent is None else model.to(torch.bfloat16)
         half.save_pretrained(folder / f"{name}.unfinished")
         for file in (folder / "tokenizer").iterdir():
             shutil.copy(file, folder / f"{name}.unfinished")

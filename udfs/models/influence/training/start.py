@@ -1,80 +1,214 @@
-"""Makes starting weights that already copy: from random ones a model this small does not learn to within an hour.
+"""Makes starting weights that already read: from random ones a model this small does not learn to within an hour.
 
-Layer 0 writes the tokens 1, 2 and 3 places back beside each token; layer 1 finds earlier places whose predecessors
-are the tokens seen now, and copies what stood there (induction heads, Olsson et al., 2022, made by hand). Everything
-is trained afterwards.
+The width is cut into parts that never mix at the start: flags, a token's code, the code of the token before, and the
+bag, where a token has its other half and layer 0 adds up the rare tokens of the last two dozen places. Layer 1 copies
+what follows an exact match (Olsson et al., 2022), copies the bag of places whose bag is like the one here (what stands
+near the names in a question, on both sides, in any wording), and follows an exact match inside such a place. What
+stands near an instruction's headings is no such place, or a question would find itself. Everything is trained after.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.optimize import linprog
 
-EMBEDDING, CONSTANT = 0.14, 1.0  # spread of the embedding; a dimension that is the same for every token
-FAST_PAIRS = 10  # rotary pairs that tell neighbours apart
-SLOW_PAIR = 16  # from here on a pair turns by less than a radian in 6,000 tokens at a base of 1e8
-OFFSETS = (1, 2, 3)
-POINT, WRITE = 1.73, 0.20  # sharpness of looking o places back; size of what is written
-MATCH, COPY = 4.0, 2.0  # sharpness of matching contents; size of what is copied
+CONSTANT, RARITY, HEADING, HEADED, BOS = range(5)  # flags: 1; log weight in a bag; two of headings; of the BOS alone
+FLAGS, CODE = 5, 48
+CODE_NORM, BAG_NORM, BOS_SIZE, RARITY_SIZE = 1.2, 1.6, 2.0, 0.15
+FREE, FLOOR, DIGIT = 3e-4, 1e-3, 0.25  # a token as frequent as FREE weighs half; least weights, of all and of digits
+FAST, LONGEST = 26, 8_192  # rotary pairs that tell distances apart; the others stand still over so many tokens
+NEAR, GONE, APART, FALL = 26, 62, 10.0, 0.03  # a bag's places, where it has ended, nats between, nats a place
+HEADED_NEAR, HEADED_GONE, HEADED_APART = 50, 130, 11.0
+SHARPNESS, HEADING_SCORE, RARITY_POWER = 12.0, 8.0, 0.3
+BAG_WRITE, AFTER = 6.0, 0.27  # size of a bag's writing; root mean square of what layer 0 leaves
+BAG_SHARE = 0.75  # of what layer 0 leaves
+EXACT, WITHIN, PLACE, PLACE_WITHIN = 12.0, 8.0, 20.0, 20.0  # nats of a full match
+HEADED_PENALTY, BOS_EXACT, BOS_PLACE, COPY = 60.0, 3.0, 7.0, 0.1
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """What the start must know of the tokenizer: counts [V] in the training text, ids that weigh more or nothing.
+
+    headings: ids that tell an instruction's headings from text
+    """
+
+    counts: np.ndarray
+    digits: tuple[int, ...]
+    weightless: tuple[int, ...]
+    headings: tuple[int, ...]
+
+    def log_weights(self) -> np.ndarray:
+        """Log of what a token weighs in a bag, next to nothing for a frequent one: [V]."""
+        share = (self.counts + 1) / self.counts.sum()
+        weights = np.maximum(FREE / (FREE + share), FLOOR)
+        weights[list(self.digits)] = np.maximum(weights[list(self.digits)], DIGIT)
+        weights[list(self.weightless)] = FLOOR
+        logs: np.ndarray = np.log(weights)
+        return logs
 
 
 @torch.no_grad()
-def induction(model: Any, seed: int) -> None:
-    """Overwrite the weights of a LlamaForCausalLM with 3 heads or more and a head size of 64, width 192."""
-    config = model.config
-    width, size = config.hidden_size, config.head_dim
-    generator = torch.Generator().manual_seed(seed)
-
-    def normal(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator)
-
-    for name, weight in model.named_parameters():
-        if "norm" not in name:
-            quiet = "o_proj" in name or "down_proj" in name
-            weight.copy_(normal(*weight.shape) * (0.004 if quiet else 0.05))
-    model.model.embed_tokens.weight.copy_(normal(config.vocab_size, width) * EMBEDDING)
-    model.model.embed_tokens.weight[:, 0] = CONSTANT
-    view = torch.linalg.qr(normal(width, width))[0][:size]  # what of a token is passed on: [64, width]
-    place = torch.linalg.qr(normal(width, width))[0]  # where it is written: 64 columns an offset
-    whole = torch.linalg.qr(normal(width, width))[0]  # a head's third of what is copied
-    _look_back(model.model.layers[0].self_attn, view, place, float(config.rope_parameters["rope_theta"]))
-    _match(model.model.layers[1].self_attn, view, place, whole, generator)
+def reader(model: Any, pieces: Pieces, seed: int) -> None:
+    """Overwrite the weights of a LlamaForCausalLM with 3 heads of size 256 and 2 layers or more, width 200 and more."""
+    _Start(model, pieces, torch.Generator().manual_seed(seed)).build()
 
 
-def _look_back(attention: Any, view: torch.Tensor, place: torch.Tensor, base: float) -> None:
-    """Head h attends to the token OFFSETS[h] back: q and k are constants, q turned back by the offset."""
-    size = len(view)
-    for head, offset in enumerate(OFFSETS):
-        rows = slice(head * size, (head + 1) * size)
-        query, key = torch.zeros(size), torch.zeros(size)
-        for pair in range(FAST_PAIRS):
-            angle = torch.tensor(offset * base ** (-2 * pair / size))
-            key[pair] = POINT
-            query[pair], query[pair + size // 2] = POINT * angle.cos(), -POINT * angle.sin()
+class _Start:
+    """The parts of the width, and the matrices of one model."""
+
+    def __init__(self, model: Any, pieces: Pieces, generator: torch.Generator) -> None:
+        self.model, self.pieces, self.generator = model, pieces, generator
+        config = model.config
+        self.width, self.size = int(config.hidden_size), int(config.head_dim)
+        self.code = slice(FLAGS, FLAGS + CODE)
+        self.previous = slice(FLAGS + CODE, FLAGS + 2 * CODE)
+        self.bag = slice(FLAGS + 2 * CODE, self.width)
+        self.bag_size = self.width - self.bag.start
+        half = self.size // 2
+        self.turns = float(config.rope_parameters["rope_theta"]) ** (-np.arange(half) / half)  # radians a token
+        still = [pair for pair in range(half - 3) if self.turns[pair] < 0.7 / LONGEST]
+        self.still = torch.tensor([*still, *(pair + half for pair in still)])
+        self.turned = self._orthogonal(self.bag_size)  # a bag is written turned, so that the head does not read it
+
+    def build(self) -> None:
+        for name, weight in self.model.named_parameters():
+            if "norm" not in name:
+                quiet = "o_proj" in name or "down_proj" in name
+                weight.copy_(self._normal(*weight.shape) * (0.002 if quiet else 0.03))
+        self.spread = self._embedding()
+        first, second = (layer.self_attn for layer in self.model.model.layers[:2])
+        one, half = torch.eye(self.width), self.size // 2
+        self._look(first, 0, *_step_back(self.turns))
+        self._carry(first, 0, one[self.code], one[:, self.previous] * self.spread)
+        self._look(first, 1, *_window(self.turns, HEADED_NEAR, HEADED_GONE, HEADED_APART))
+        self._prefer(first, 1, half - 2, HEADING, HEADING_SCORE, self.spread, 1 / self.spread)
+        self._carry(first, 1, one[HEADING : HEADING + 1] * self.spread, one[:, HEADED : HEADED + 1])
+        self._look(first, 2, *_window(self.turns, NEAR, GONE, APART, FALL))
+        self._prefer(first, 2, half - 2, RARITY, RARITY_POWER, self.spread, RARITY_SIZE / self.spread)
+        self._carry(first, 2, one[self.bag], one[:, self.bag] @ self.turned * BAG_WRITE * self.spread)
+        token = torch.cat([one[self.code], one[self.bag]])
+        for head, (exact, place, sink) in enumerate(((EXACT, 0.0, BOS_EXACT), (0.0, PLACE, BOS_PLACE))):
+            self._match(second, head, exact, place, sink)
+        self._match(second, 2, WITHIN, PLACE_WITHIN, 0.0)
+        self._carry(second, 0, token, token.T * COPY)
+        self._carry(second, 1, self.turned.T @ one[self.bag], one[:, self.bag] * COPY)
+        self._carry(second, 2, token, token.T * COPY)
+
+    def _normal(self, *shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=self.generator)
+
+    def _orthogonal(self, n: int) -> torch.Tensor:
+        turned: torch.Tensor = torch.linalg.qr(self._normal(n, n))[0]
+        return turned
+
+    def _embedding(self) -> float:
+        """Write it; the root mean square of its rows, which the first norm divides by."""
+        rows = torch.zeros(len(self.pieces.counts), self.width)
+        for part, size in ((self.code, CODE_NORM), (self.bag, BAG_NORM)):
+            codes = self._normal(len(rows), part.stop - part.start)
+            rows[:, part] = torch.nn.functional.normalize(codes, dim=1) * size
+        rows[0] = 0
+        rows[:, CONSTANT] = 1
+        rows[:, RARITY] = torch.from_numpy(self.pieces.log_weights()).float() * RARITY_SIZE
+        rows[list(self.pieces.headings), HEADING] = 1
+        rows[0, BOS] = BOS_SIZE
+        self.model.model.embed_tokens.weight.copy_(rows)
+        return float(rows.square().mean(dim=1).sqrt().mean())
+
+    def _rows(self, head: int) -> slice:
+        return slice(head * self.size, (head + 1) * self.size)
+
+    def _look(self, attention: Any, head: int, cosines: np.ndarray, sines: np.ndarray) -> None:
+        """Scores by distance alone: the sum over pairs of these times cosine and sine of the pair's turn."""
+        query, key = torch.zeros(self.size), torch.zeros(self.size)
+        for pair, (cosine, sine) in enumerate(zip(cosines, sines, strict=True)):
+            size = float(np.hypot(cosine, sine))
+            if size > 1e-6:
+                key[pair] = (size * self.size**0.5) ** 0.5 * self.spread
+                query[pair] = key[pair] * cosine / size
+                query[pair + self.size // 2] = -key[pair] * sine / size
         for matrix, vector in ((attention.q_proj, query), (attention.k_proj, key)):
-            matrix.weight[rows] = 0
-            matrix.weight[rows, 0] = vector
-        attention.v_proj.weight[rows] = view
-        attention.o_proj.weight[:, rows] = WRITE * place[:, rows]
+            matrix.weight[self._rows(head)] = 0
+            matrix.weight[self._rows(head), CONSTANT] = vector
+
+    def _prefer(
+        self, attention: Any, head: int, slot: int, flag: int, score: float, spread: float, flag_size: float
+    ) -> None:
+        """Add `score` to keys of a flag of that size, through a pair that stands still."""
+        row, size = head * self.size + slot, (abs(score) * self.size**0.5) ** 0.5
+        for matrix in (attention.q_proj, attention.k_proj):
+            matrix.weight[row] = 0
+        attention.q_proj.weight[row, CONSTANT] = size * spread
+        attention.k_proj.weight[row, flag] = score * self.size**0.5 / size / flag_size
+
+    def _carry(self, attention: Any, head: int, read: torch.Tensor, write: torch.Tensor) -> None:
+        """What a head takes from a place, [n, width], and where it writes it, [width, n]."""
+        rows = self._rows(head)
+        attention.v_proj.weight[rows] = 0
+        attention.o_proj.weight[:, rows] = 0
+        attention.v_proj.weight[rows.start : rows.start + len(read)] = read
+        attention.o_proj.weight[:, rows.start : rows.start + len(read)] = write
+
+    def _match(self, attention: Any, head: int, exact: float, place: float, sink: float) -> None:
+        """exact: nats where the token before is the one here; place: where the bags are equal; sink: for the BOS."""
+        query, key = torch.zeros(self.size, self.width), torch.zeros(self.size, self.width)
+        one, root = torch.eye(self.width), self.size**0.5
+        slots = self.still
+        if exact:
+            strength = (exact * root) ** 0.5 * AFTER / CODE_NORM
+            query[slots[:CODE]], key[slots[:CODE]] = strength * one[self.code], strength * one[self.previous]
+            slots = slots[CODE:]
+        if place:
+            count = min(self.bag_size, len(slots))
+            mixed = self._orthogonal(self.bag_size)[:count] @ one[self.bag]
+            strength = (place * root / (self.width * BAG_SHARE) * self.bag_size / count) ** 0.5
+            query[slots[:count]], key[slots[:count]] = strength * mixed, strength * mixed
+        attention.q_proj.weight[self._rows(head)] = query
+        attention.k_proj.weight[self._rows(head)] = key
+        half = self.size // 2
+        if place:
+            self._prefer(attention, head, half - 2, HEADED, -HEADED_PENALTY, AFTER, 1 / AFTER)
+        if sink:
+            self._prefer(attention, head, half - 3, BOS, sink, AFTER, BOS_SIZE / 0.14)
 
 
-def _match(
-    attention: Any, view: torch.Tensor, place: torch.Tensor, whole: torch.Tensor, generator: torch.Generator
-) -> None:
-    """Head h looks for places whose last h + 1 predecessors are the tokens here; it copies a third of what is there."""
-    size = len(view)
-    slow = torch.cat([torch.arange(SLOW_PAIR, size // 2), torch.arange(SLOW_PAIR + size // 2, size)])
-    written = [view, *(place[:, at * size : (at + 1) * size].T for at in range(len(OFFSETS)))]  # 0, 1, 2, 3 back
-    for head in range(len(OFFSETS)):
-        rows = torch.arange(head * size, (head + 1) * size)
-        query, key = torch.zeros(size, view.shape[1]), torch.zeros(size, view.shape[1])
-        for back in range(head + 1):
-            mixed = torch.linalg.qr(torch.randn(size, size, generator=generator))[0][: len(slow)]
-            strength = MATCH / (head + 1) ** 0.5
-            query[slow] += strength * mixed @ written[back]
-            key[slow] += strength * mixed @ written[back + 1]
-        attention.q_proj.weight[rows] = query
-        attention.k_proj.weight[rows] = key
-        attention.v_proj.weight[rows] = whole[rows]
-        attention.o_proj.weight[:, rows] = COPY * whole[rows].T
+def _step_back(turns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines and sines that look one token back, SHARPNESS nats above every other place, of the least sum."""
+    pairs = turns[: FAST - 2]
+    away = np.array([0, *range(2, 400), *np.unique(np.geomspace(400, LONGEST, 400).astype(int))])
+    apart = 1 - np.cos(np.outer(away - 1, pairs))
+    sizes = _solved(np.ones(len(pairs)), -apart, np.full(len(away), -SHARPNESS))
+    return sizes * np.cos(pairs), sizes * np.sin(pairs)
+
+
+def _window(turns: np.ndarray, near: int, gone: int, apart: float, fall: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines and sines that fall by `fall` nats a token over `near` tokens, and are `apart` lower from `gone` on."""
+
+    def turned(places: np.ndarray) -> np.ndarray:
+        angles = np.outer(places, turns[:FAST])
+        both = np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
+        return np.concatenate([both, -both], axis=1)
+
+    inside = turned(np.arange(near + 1))
+    outside = turned(np.unique(np.concatenate([np.arange(gone, 500, 3), np.geomspace(500, LONGEST, 300).astype(int)])))
+    level, slack = np.ones((len(inside), 1)), np.ones((len(outside), 1))
+    bounds = np.block([[inside, -level, -level], [-inside, level, -level], [outside, -slack, 0 * slack]])
+    falls = fall * np.arange(near + 1)
+    limits = np.concatenate([-falls, falls, np.full(len(outside), -apart)])
+    cost = np.concatenate([np.full(4 * FAST, 0.02), [0, 1]])
+    found = _solved(cost, bounds, limits, free=4 * FAST)[: 4 * FAST].reshape(2, 2, FAST)
+    return found[0, 0] - found[1, 0], found[0, 1] - found[1, 1]
+
+
+def _solved(cost: np.ndarray, bounds: np.ndarray, limits: np.ndarray, free: int = -1) -> np.ndarray:
+    """The cheapest x ≥ 0 with bounds @ x ≤ limits; x[free] may be negative."""
+    ranges = [(None if at == free else 0, None) for at in range(len(cost))]
+    found = linprog(cost, A_ub=bounds, b_ub=limits, bounds=ranges, method="highs")
+    if found.status != 0:
+        raise ValueError(f"no rotary pairs look like this: {found.message}")
+    return np.asarray(found.x)
