@@ -22,11 +22,11 @@ from udfs.models.influence.training.__main__ import SHAPE as PAIR
 WINDOW, INSTRUCTION, RESPONSE, VOCABULARY = 8_192, 50, 250, PAIR["vocab_size"]
 SHAPE = {**PAIR, "max_position_embeddings": 40_000}
 FLOORS = {1_024: 8.0, 4_096: 2.5, 8_192: 1.5}  # context tokens → least ratio
-WIDE = {**SHAPE, "hidden_size": 512, "intermediate_size": 1_376, "num_hidden_layers": 4, "num_attention_heads": 8}
-WIDE |= {"num_key_value_heads": 8, "head_dim": 64}
+WIDE = {**SHAPE, "hidden_size": 512, "intermediate_size": 1_376, "num_hidden_layers": 4}
+WIDE |= {"num_attention_heads": 8, "num_key_value_heads": 8, "head_dim": 64}
 # The probe reads response rows × keys, causal attention half of keys × keys: 250 of 8,492 rows are 6 % of the score
-# products. In the embedded pair nearly all work is attention; the wider a model, the less the probe weighs.
-PROBE_SHARES = {"wide": 0.03, "embedded": 0.03}
+# products.
+SHAPES, PROBE_SHARE = {"wide": WIDE, "embedded": SHAPE}, 0.03
 LENGTHS = (2_048, 4_096, 8_192, 16_384, 32_768)
 
 
@@ -48,9 +48,9 @@ def test_scoring_is_faster_than_the_reference(context: int) -> None:
 
 @pytest.mark.bench
 @pytest.mark.timeout(1_800)
-@pytest.mark.parametrize("shape", PROBE_SHARES)
+@pytest.mark.parametrize("shape", SHAPES)
 def test_the_probe_costs_little(shape: str) -> None:
-    assert run("probe", "8192", shape)["share"] <= PROBE_SHARES[shape]
+    assert run("probe", "8192", shape)["share"] <= PROBE_SHARE
 
 
 @pytest.mark.bench
@@ -104,7 +104,7 @@ def probe(context: int, shape: str) -> dict[str, float]:
     from tests.benchmarks import influence_reference as peer
     from udfs.models.influence.probe import Probe
 
-    scorer = peer.make_scorer(models(WIDE if shape == "wide" else SHAPE), WINDOW + 1_024)
+    scorer = peer.make_scorer(models(SHAPES[shape]), WINDOW + 1_024)
     parts = scorer.recipe.parts(peer.as_sample(peer.random_parts((context, INSTRUCTION, RESPONSE), VOCABULARY, 7)))
     ids = parts.sequence(parts.context)
     spent = [0.0]

@@ -17,17 +17,17 @@ import torch
 from scipy.optimize import linprog
 
 CONSTANT, RARITY, HEADING, HEADED, BOS = range(5)  # flags: 1; log weight in a bag; two of headings; of the BOS alone
-FLAGS, CODE = 5, 48
-CODE_NORM, BAG_NORM, BOS_SIZE, RARITY_SIZE = 1.2, 1.6, 2.0, 0.15
+FLAGS, CODE = 5, 48  # dimensions of the flags, and of a token's code
+CODE_NORM, BAG_NORM, BOS_SIZE, RARITY_SIZE = 1.2, 1.6, 2.0, 0.15  # sizes in the embedding
 FREE, FLOOR, DIGIT = 3e-4, 1e-3, 0.25  # a token as frequent as FREE weighs half; least weights, of all and of digits
 FAST, LONGEST = 26, 8_192  # rotary pairs that tell distances apart; the others stand still over so many tokens
 NEAR, GONE, APART, FALL = 26, 62, 10.0, 0.03  # a bag's places, where it has ended, nats between, nats a place
-HEADED_NEAR, HEADED_GONE, HEADED_APART = 50, 130, 11.0
-SHARPNESS, HEADING_SCORE, RARITY_POWER = 12.0, 8.0, 0.3
-BAG_WRITE, AFTER = 6.0, 0.27  # size of a bag's writing; root mean square of what layer 0 leaves
-BAG_SHARE = 0.75  # of what layer 0 leaves
+HEADED_NEAR, HEADED_GONE, HEADED_APART = 50, 130, 11.0  # the same for the places behind a heading
+SHARPNESS, HEADING_SCORE, RARITY_POWER = 12.0, 8.0, 0.3  # nats: one place back above others; a heading; per log weight
+BAG_WRITE, AFTER, AFTER_BOS = 6.0, 0.27, 0.14  # size of a bag's writing; root mean square of what layer 0 leaves
+BAG_SHARE = 0.75  # of the square of what layer 0 leaves
 EXACT, WITHIN, PLACE, PLACE_WITHIN = 12.0, 8.0, 20.0, 20.0  # nats of a full match
-HEADED_PENALTY, BOS_EXACT, BOS_PLACE, COPY = 60.0, 3.0, 7.0, 0.1
+HEADED_PENALTY, BOS_EXACT, BOS_PLACE, COPY = 60.0, 3.0, 7.0, 0.1  # nats; size of what is copied
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,10 @@ class Pieces:
 
 @torch.no_grad()
 def reader(model: Any, pieces: Pieces, seed: int) -> None:
-    """Overwrite the weights of a LlamaForCausalLM with 3 heads of size 256 and 2 layers or more, width 200 and more."""
+    """Overwrite the weights of a LlamaForCausalLM with 3 heads of size 256 and 2 layers or more, width 200 and more.
+
+    Raises ValueError when its rotary base leaves no pairs that tell distances apart.
+    """
     _Start(model, pieces, torch.Generator().manual_seed(seed)).build()
 
 
@@ -83,6 +86,7 @@ class _Start:
         self.spread = self._embedding()
         first, second = (layer.self_attn for layer in self.model.model.layers[:2])
         one, half = torch.eye(self.width), self.size // 2
+        # Layer 0: the code of the token before; whether a heading is near; the bag, of rare tokens above all.
         self._look(first, 0, *_step_back(self.turns))
         self._carry(first, 0, one[self.code], one[:, self.previous] * self.spread)
         self._look(first, 1, *_window(self.turns, HEADED_NEAR, HEADED_GONE, HEADED_APART))
@@ -91,10 +95,11 @@ class _Start:
         self._look(first, 2, *_window(self.turns, NEAR, GONE, APART, FALL))
         self._prefer(first, 2, half - 2, RARITY, RARITY_POWER, self.spread, RARITY_SIZE / self.spread)
         self._carry(first, 2, one[self.bag], one[:, self.bag] @ self.turned * BAG_WRITE * self.spread)
+        # Layer 1: what follows an exact match; the bag of a like place; what follows an exact match in such a place.
         token = torch.cat([one[self.code], one[self.bag]])
-        for head, (exact, place, sink) in enumerate(((EXACT, 0.0, BOS_EXACT), (0.0, PLACE, BOS_PLACE))):
+        matches = ((EXACT, 0.0, BOS_EXACT), (0.0, PLACE, BOS_PLACE), (WITHIN, PLACE_WITHIN, 0.0))
+        for head, (exact, place, sink) in enumerate(matches):
             self._match(second, head, exact, place, sink)
-        self._match(second, 2, WITHIN, PLACE_WITHIN, 0.0)
         self._carry(second, 0, token, token.T * COPY)
         self._carry(second, 1, self.turned.T @ one[self.bag], one[:, self.bag] * COPY)
         self._carry(second, 2, token, token.T * COPY)
@@ -174,7 +179,7 @@ class _Start:
         if place:
             self._prefer(attention, head, half - 2, HEADED, -HEADED_PENALTY, AFTER, 1 / AFTER)
         if sink:
-            self._prefer(attention, head, half - 3, BOS, sink, AFTER, BOS_SIZE / 0.14)
+            self._prefer(attention, head, half - 3, BOS, sink, AFTER, BOS_SIZE / AFTER_BOS)
 
 
 def _step_back(turns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -150,23 +150,7 @@ class Tasks:
         attribute, wording = self._attribute(draw), self._wording(draw)
         facts = [self._fact(draw, attribute if alike else None) for _ in range(max(2, n // (64 if n < 1_024 else 128)))]
         said = [(fact, wording if alike else self._wording(draw)) for fact in facts]
-        tail: list[int] = []
-        weights: list[float] = []
-        heading, reply = FRAMES[int(draw.integers(len(FRAMES)))]
-        while len(tail) < n * ASKED:
-            fact, answer = said[int(draw.integers(len(said)))]
-            if draw.random() < UNKNOWN:
-                fact = self._fact(draw, attribute if alike else None)
-            lead = self.encode(heading + str(draw.choice(QUESTIONS)).format(**fact) + reply)
-            which = draw.random()
-            if which < REWORDED:
-                answer = self._wording(draw)
-            elif which > REWORDED + SAME:
-                answer = ["{v}"]
-            ids, counts = self._say(fact, answer, "")
-            tail += lead + ids
-            weights += [0.0] * len(lead) + counts
-        tail, weights = tail[: n // 2], weights[: n // 2]
+        tail, weights = self._asked(draw, said, attribute if alike else None, n)
         planted = [self._say(fact, wording, " ")[0] for fact, wording in said]
         while sum(map(len, planted)) > n - len(tail) - 4:
             planted.pop()
@@ -176,6 +160,31 @@ class Tasks:
         for ids, piece in zip(planted, pieces[1:], strict=True):
             body += [np.array(ids, dtype=np.int64), piece]
         return np.concatenate([*body, tail]).astype(np.int64), np.array([0.0] * (n - len(tail)) + weights)
+
+    def _asked(
+        self, draw: np.random.Generator, said: Sequence[tuple[Fact, list[Part]]], attribute: str | None, n: int
+    ) -> tuple[list[int], list[float]]:
+        """Ids and weights of questions and answers about facts that were said: ASKED of `n`, at the most half.
+
+        attribute: of facts that were not said; None draws one for each
+        """
+        ids: list[int] = []
+        weights: list[float] = []
+        heading, reply = FRAMES[int(draw.integers(len(FRAMES)))]
+        while len(ids) < n * ASKED:
+            fact, wording = said[int(draw.integers(len(said)))]
+            if draw.random() < UNKNOWN:
+                fact = self._fact(draw, attribute)
+            lead = self.encode(heading + str(draw.choice(QUESTIONS)).format(**fact) + reply)
+            which = draw.random()
+            if which < REWORDED:
+                wording = self._wording(draw)
+            elif which > REWORDED + SAME:
+                wording = ["{v}"]
+            answer, counts = self._say(fact, wording, "")
+            ids += lead + answer
+            weights += [0.0] * len(lead) + counts
+        return ids[: n // 2], weights[: n // 2]
 
     def _say(self, fact: Fact, wording: Sequence[Part], before: str) -> tuple[list[int], list[float]]:
         """Ids and loss weights of a fact in a wording; `before` stands before its first word."""
