@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from udfs.models.influence.training.__main__ import PHASES, SHAPE, losses
+from udfs.models.influence.recipe import text_encoder
+from udfs.models.influence.training.__main__ import PHASES, SHAPE, losses, train_tokenizer
 from udfs.models.influence.training.corpus import permissive, words
 from udfs.models.influence.training.start import Pieces, reader
-from udfs.models.influence.training.tasks import COPIED, FIRST, LATER, OTHER, REPEAT, REST, Tasks
+from udfs.models.influence.training.tasks import COPIED, FIRST, GUESSED, LATER, OTHER, REPEAT, REST, Tasks
+from udfs.models.loading import LOCAL
 
 VOCABULARY, HEADING = 512, 150  # the second is a piece of a heading
 WORDS = [f"word{at:02d}" for at in range(90)]
@@ -23,16 +27,16 @@ def encode(text: str) -> list[int]:
 @pytest.fixture(scope="module")
 def tasks() -> Tasks:
     text = np.random.default_rng(0).integers(260, VOCABULARY, 20_000).astype(np.uint16)  # apart from all of `encode`
-    return Tasks(encode, text, WORDS, VOCABULARY, bos=0)
+    return Tasks(encode, text, WORDS, bos=0)
 
 
 def test_a_batch_has_its_shape_and_follows_its_seed(tasks: Tasks) -> None:
-    ids, weights = tasks.batch(np.random.default_rng(3), 16, 300)
-    again, _ = tasks.batch(np.random.default_rng(3), 16, 300)
-    assert ids.shape == weights.shape == (16, 300) and (ids == again).all()
+    ids, weights = tasks.batch(np.random.default_rng(3), 64, 300)
+    again, _ = tasks.batch(np.random.default_rng(3), 64, 300)
+    assert ids.shape == weights.shape == (64, 300) and (ids == again).all()
     assert (ids[:, 0] == 0).all() and (ids[:, 1:] >= 0).all() and ids.max() < VOCABULARY
     assert (weights[:, 0] == 0).all() and set(np.unique(weights)) == {
-        np.float32(weight) for weight in (0, REST, OTHER, COPIED, REPEAT, LATER, FIRST)
+        np.float32(weight) for weight in (0, REST, OTHER, GUESSED * LATER, COPIED, REPEAT, LATER, FIRST)
     }
 
 
@@ -69,7 +73,7 @@ def test_a_fact_is_said_in_many_wordings(tasks: Tasks) -> None:
 
 
 def test_weighted_repeats_were_there_before(tasks: Tasks) -> None:
-    ids = tasks._noise(np.random.default_rng(7), 400)
+    ids = tasks._natural(np.random.default_rng(7), 400)
     weights = tasks._paste(np.random.default_rng(8), ids)
     known = np.flatnonzero(weights == REPEAT)
     assert len(known) > 100
@@ -99,24 +103,48 @@ def test_weights_copy_before_the_first_step() -> None:
     assert after < 5.0
 
 
-def test_weights_find_the_place_with_the_same_rare_words_before_the_first_step() -> None:
-    """In any order, and not the question itself, whose words stand near the heading of the reply."""
+def test_weights_follow_a_token_in_the_place_with_the_same_rare_words_before_the_first_step() -> None:
+    """A frequent token stands in each place: what follows it is looked for in the one with the question's rare words.
+
+    Not in the question itself, whose words stand near the heading of the reply.
+    """
     counts = np.r_[np.full(100, 1e5), np.full(SHAPE["vocab_size"] - 100, 10.0)]  # the first hundred are frequent
     draw = np.random.default_rng(10)
     model = started(counts)
     model.set_attn_implementation("eager")
     shares = []
     for _ in range(6):
-        ids = draw.integers(1, 100, 400)
+        ids = draw.integers(1, 99, 400)
+        ids[0] = 0
         for start in range(20, 330, 62):
             ids[start : start + 20 : 3] = draw.integers(200, SHAPE["vocab_size"], 7)
+            ids[start + 20] = 99
         fact = 20 + 62 * int(draw.integers(5))
         ids[380:394:2] = draw.permutation(ids[fact : fact + 20 : 3])
-        ids[[378, 396]] = HEADING
+        ids[[378, 396, 399]] = HEADING, HEADING, 99
         with torch.no_grad():
             attention = model(torch.from_numpy(ids)[None], output_attentions=True).attentions[1][0, 1, 399]
-        shares.append(float(attention[fact : fact + 62].sum()))
+        shares.append(float(attention[fact + 21]))
     assert min(shares) > 0.5, shares
+
+
+def test_weights_expect_frequent_tokens_before_the_first_step() -> None:
+    """Where nothing can be copied the output is how frequent tokens are, near enough: no wrong token is sure."""
+    counts = np.r_[np.full(100, 1e5), np.full(SHAPE["vocab_size"] - 100, 10.0)]
+    ids = np.r_[0, np.random.default_rng(11).permutation(np.arange(1, 100))][None]
+    with torch.no_grad():
+        logs = started(counts)(torch.from_numpy(ids)).logits.log_softmax(-1)[0, :-1]
+    expected = -float(logs.gather(1, torch.from_numpy(ids)[0, 1:, None]).mean())
+    assert expected < np.log(SHAPE["vocab_size"])
+    assert logs[:, 1:100].mean() > logs[:, 100:].mean() + 2.0
+
+
+def test_no_word_of_three_letters_is_one_piece(tmp_path: Path) -> None:
+    """The first piece of a value is hardest to find, so there must be others after it."""
+    train_tokenizer(" ".join(["the", "transfer", "(transfer)", "Ship", "of"] * 500), tmp_path)
+    encode = text_encoder(AutoTokenizer.from_pretrained(tmp_path, **LOCAL))
+    pieces = {word: len(encode(word)) for word in (" of", " the", " transfer", " Ship", "transfer", "4096")}
+    assert pieces == {" of": 1, " the": 2, " transfer": 2, " Ship": 2, "transfer": 2, "4096": 4}
 
 
 def test_the_rate_warms_up_and_falls() -> None:

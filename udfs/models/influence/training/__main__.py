@@ -54,7 +54,6 @@ class Phase:
     last: float
     constant: float
     window: int
-    text_share: float
 
     def rate_at(self, step: int, steps: int) -> float:
         done = max(0.0, (step / steps - self.constant) / (1 - self.constant))
@@ -63,22 +62,30 @@ class Phase:
 
 
 PHASES = {
-    "trunk": Phase(None, 1, ((256, 700), (512, 250)), 1e-3, 0.3, 0.5, 512, 0.12),
-    "reach": Phase("trunk", 3, ((1_024, 60), (2_048, 140), (4_096, 110), (8_192, 110)), 8e-4, 0.05, 0.2, 8_192, 0.18),
-    "long": Phase("reach", 4, ((2_048, 60), (512, 60), (4_096, 20), (8_192, 10)), 4e-4, 0.03, 0.2, 8_192, 0.18),
-    # From the long model and at a small rate: what else the two differ in is noise in their gap.
-    "short": Phase("long", 5, ((512, 60),), 1e-4, 0.05, 0.2, 512, 0.18),
+    # Few steps at small rates: more of them tear down what the start reads with, for the sake of ordinary words.
+    "trunk": Phase(None, 1, ((512, 100),), 3e-4, 0.1, 0.3, 512),
+    "long": Phase("trunk", 4, ((2_048, 12), (4_096, 6), (8_192, 6)), 1e-4, 0.1, 0.3, 8_192),
+    # From the long model and at a smaller rate: what else the two differ in is noise in their gap.
+    "short": Phase("long", 5, ((512, 15),), 5e-5, 0.1, 0.3, 512),
 }
-HEADINGS = ("struction", "pon", "estion", "sw")  # pieces of the frames' headings that are rare in text
+HEADINGS = ("struction", "sponse", "estion", "swer")  # pieces of the frames' headings that are rare in text
+FIRST_LETTERS = r" \p{L}{1,2}|(?<![\p{L} ])\p{L}{1,2}"  # the first two of a word, with the space before it
 
 
 def train_tokenizer(text: str, folder: Path) -> None:
-    """Byte-level BPE of VOCABULARY pieces, digits one by one, exact round trip."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    """Byte-level BPE of VOCABULARY pieces, digits one by one, a word's first letters apart, exact round trip.
+
+    A value's first piece is the one that is hardest to find, and after it the others are: so none is one piece alone.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     engine = Tokenizer(models.BPE())
-    steps = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    steps = [
+        pre_tokenizers.Split(Regex(FIRST_LETTERS), "isolated"),
+        pre_tokenizers.Digits(individual_digits=True),
+        pre_tokenizers.ByteLevel(add_prefix_space=False),
+    ]
     engine.pre_tokenizer = pre_tokenizers.Sequence(steps)
     engine.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -162,7 +169,7 @@ def main(folder: Path, threads: int, divisor: int) -> None:
         else:
             model = AutoModelForCausalLM.from_pretrained(folder / phase.parent, dtype=torch.float32, **LOCAL)
             model.config.max_position_embeddings = phase.window
-        tasks = Tasks(encode, stream, known, VOCABULARY, 0, phase.text_share)
+        tasks = Tasks(encode, stream, known, 0)
         train(model, phase, tasks, SEED + phase.seed, divisor, name)
         half = model if phase.parent is None else model.to(torch.bfloat16)
         half.save_pretrained(folder / f"{name}.unfinished")

@@ -2,9 +2,10 @@
 
 The width is cut into parts that never mix at the start: flags, a token's code, the code of the token before, and the
 bag, where a token has its other half and layer 0 adds up the rare tokens of the last two dozen places. Layer 1 copies
-what follows an exact match (Olsson et al., 2022), copies the bag of places whose bag is like the one here (what stands
-near the names in a question, on both sides, in any wording), and follows an exact match inside such a place. What
-stands near an instruction's headings is no such place, or a question would find itself. Everything is trained after.
+what follows an exact match (Olsson et al., 2022), and what follows one in a place whose bag is like the one here (what
+stands near the names in a question, in any wording). Places near an instruction's headings are left out, or a question
+would find itself. Its third head takes away what the place itself wrote, so that the output is what was copied, above
+how frequent tokens are: with that the start's loss is low, and the first steps do not tear it down to mend it.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ HEADED_NEAR, HEADED_GONE, HEADED_APART = 50, 130, 11.0  # the same for the place
 SHARPNESS, HEADING_SCORE, RARITY_POWER = 12.0, 8.0, 0.3  # nats: one place back above others; a heading; per log weight
 BAG_WRITE, AFTER, AFTER_BOS = 6.0, 0.27, 0.14  # size of a bag's writing; root mean square of what layer 0 leaves
 BAG_SHARE = 0.75  # of the square of what layer 0 leaves
-EXACT, WITHIN, PLACE, PLACE_WITHIN = 12.0, 8.0, 20.0, 20.0  # nats of a full match
-HEADED_PENALTY, BOS_EXACT, BOS_PLACE, COPY = 60.0, 3.0, 7.0, 0.1  # nats; size of what is copied
+EXACT, WITHIN, PLACE = 12.0, 8.0, 20.0  # nats of a full match
+HEADED_PENALTY, BOS_EXACT, COPY = 60.0, 3.0, 0.2  # nats; size of what is copied
+STEADY, FREQUENT = 4.0, 1.7  # what the output's norm rests on; size of the flag that tells frequent tokens from rare
 
 
 @dataclass(frozen=True)
@@ -87,22 +89,21 @@ class _Start:
         first, second = (layer.self_attn for layer in self.model.model.layers[:2])
         one, half = torch.eye(self.width), self.size // 2
         # Layer 0: the code of the token before; whether a heading is near; the bag, of rare tokens above all.
-        self._look(first, 0, *_step_back(self.turns))
+        self._look(first, 0, *_step_back(self.turns, 1), self.spread)
         self._carry(first, 0, one[self.code], one[:, self.previous] * self.spread)
-        self._look(first, 1, *_window(self.turns, HEADED_NEAR, HEADED_GONE, HEADED_APART))
+        self._look(first, 1, *_window(self.turns, HEADED_NEAR, HEADED_GONE, HEADED_APART), self.spread)
         self._prefer(first, 1, half - 2, HEADING, HEADING_SCORE, self.spread, 1 / self.spread)
         self._carry(first, 1, one[HEADING : HEADING + 1] * self.spread, one[:, HEADED : HEADED + 1])
-        self._look(first, 2, *_window(self.turns, NEAR, GONE, APART, FALL))
+        self._look(first, 2, *_window(self.turns, NEAR, GONE, APART, FALL), self.spread)
         self._prefer(first, 2, half - 2, RARITY, RARITY_POWER, self.spread, RARITY_SIZE / self.spread)
         self._carry(first, 2, one[self.bag], one[:, self.bag] @ self.turned * BAG_WRITE * self.spread)
-        # Layer 1: what follows an exact match; the bag of a like place; what follows an exact match in such a place.
+        # Layer 1: what follows an exact match; what follows one in a like place; nothing of the place itself.
         token = torch.cat([one[self.code], one[self.bag]])
-        matches = ((EXACT, 0.0, BOS_EXACT), (0.0, PLACE, BOS_PLACE), (WITHIN, PLACE_WITHIN, 0.0))
-        for head, (exact, place, sink) in enumerate(matches):
+        for head, (exact, place, sink) in enumerate(((EXACT, 0.0, BOS_EXACT), (WITHIN, PLACE, 0.0))):
             self._match(second, head, exact, place, sink)
-        self._carry(second, 0, token, token.T * COPY)
-        self._carry(second, 1, self.turned.T @ one[self.bag], one[:, self.bag] * COPY)
-        self._carry(second, 2, token, token.T * COPY)
+            self._carry(second, head, token, token.T * COPY)
+        self._look(second, 2, *_step_back(self.turns, 0), AFTER)
+        self._erase(second, 2)
 
     def _normal(self, *shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=self.generator)
@@ -128,13 +129,16 @@ class _Start:
     def _rows(self, head: int) -> slice:
         return slice(head * self.size, (head + 1) * self.size)
 
-    def _look(self, attention: Any, head: int, cosines: np.ndarray, sines: np.ndarray) -> None:
-        """Scores by distance alone: the sum over pairs of these times cosine and sine of the pair's turn."""
+    def _look(self, attention: Any, head: int, cosines: np.ndarray, sines: np.ndarray, spread: float) -> None:
+        """Scores by distance alone: the sum over pairs of these times cosine and sine of the pair's turn.
+
+        spread: root mean square of what the layer reads
+        """
         query, key = torch.zeros(self.size), torch.zeros(self.size)
         for pair, (cosine, sine) in enumerate(zip(cosines, sines, strict=True)):
             size = float(np.hypot(cosine, sine))
             if size > 1e-6:
-                key[pair] = (size * self.size**0.5) ** 0.5 * self.spread
+                key[pair] = (size * self.size**0.5) ** 0.5 * spread
                 query[pair] = key[pair] * cosine / size
                 query[pair + self.size // 2] = -key[pair] * sine / size
         for matrix, vector in ((attention.q_proj, query), (attention.k_proj, key)):
@@ -159,6 +163,15 @@ class _Start:
         attention.v_proj.weight[rows.start : rows.start + len(read)] = read
         attention.o_proj.weight[:, rows.start : rows.start + len(read)] = write
 
+    def _erase(self, attention: Any, head: int) -> None:
+        """Have a head that looks at its own place write the opposite of what is there, and a start for the output."""
+        one = torch.eye(self.width)
+        read = torch.cat([one[self.code], one[self.bag], one[[RARITY, CONSTANT]]])
+        write = -AFTER * read.T
+        write[CONSTANT, -1] = AFTER * (STEADY - 1)
+        write[RARITY, -1] = -AFTER * FREQUENT
+        self._carry(attention, head, read, write)
+
     def _match(self, attention: Any, head: int, exact: float, place: float, sink: float) -> None:
         """exact: nats where the token before is the one here; place: where the bags are equal; sink: for the BOS."""
         query, key = torch.zeros(self.size, self.width), torch.zeros(self.size, self.width)
@@ -182,13 +195,14 @@ class _Start:
             self._prefer(attention, head, half - 3, BOS, sink, AFTER, BOS_SIZE / AFTER_BOS)
 
 
-def _step_back(turns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cosines and sines that look one token back, SHARPNESS nats above every other place, of the least sum."""
+def _step_back(turns: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines and sines that look that many tokens back, SHARPNESS nats above every other place, of the least sum."""
     pairs = turns[: FAST - 2]
-    away = np.array([0, *range(2, 400), *np.unique(np.geomspace(400, LONGEST, 400).astype(int))])
-    apart = 1 - np.cos(np.outer(away - 1, pairs))
+    away = np.unique(np.concatenate([np.arange(400), np.geomspace(400, LONGEST, 400).astype(int)]))
+    away = away[away != steps]
+    apart = 1 - np.cos(np.outer(away - steps, pairs))
     sizes = _solved(np.ones(len(pairs)), -apart, np.full(len(away), -SHARPNESS))
-    return sizes * np.cos(pairs), sizes * np.sin(pairs)
+    return sizes * np.cos(steps * pairs), sizes * np.sin(steps * pairs)
 
 
 def _window(turns: np.ndarray, near: int, gone: int, apart: float, fall: float = 0.0) -> tuple[np.ndarray, np.ndarray]:

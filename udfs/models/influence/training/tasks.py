@@ -76,12 +76,13 @@ FRAMES = (
     ("\n\n", "\n\n"),
     ("\nQuestion: ", "\nAnswer: "),
 )
-KINDS = {"text": 0.12, "repeats": 0.06, "text_repeats": 0.14, "facts": 0.68}
+KINDS = {"text": 0.4, "repeats": 0.3, "facts": 0.3}  # more facts teach their wordings rather than reading
 UNKNOWN, REWORDED, SAME = 0.12, 0.58, 0.15  # questions about facts never given; answers reworded, as said (else bare)
 SCRAPS, LISTED, JOINED = 0.30, 0.60, 0.35  # wordings of scraps; attributes of the list; words joined of two
 ASKED = 0.3  # of a sequence: questions and answers
 FIRST, LATER, COPIED, OTHER, REPEAT = 4.0, 2.0, 1.0, 0.25, 1.0  # loss weights: a value's first id, its others
-REST, REST_SHARE = 0.4, 0.2  # loss weight of the rest, and how much of it counts
+GUESSED = 0.25  # times the weight of a value that was never given
+REST, REST_SHARE = 0.4, 0.6  # loss weight of the rest, and how much of it counts
 Part = str | list[int]  # "{e}", "{a}", "{v}", text between them, or ids
 Fact = dict[str, str]
 
@@ -93,9 +94,7 @@ class Tasks:
     encode: Callable[[str], list[int]]
     text: np.ndarray
     words: Sequence[str]
-    vocabulary: int
     bos: int
-    text_share: float = KINDS["text"]
 
     def batch(self, draw: np.random.Generator, rows: int, length: int) -> tuple[np.ndarray, np.ndarray]:
         """ids int64 [rows, length] and loss weights float32 [rows, length] (of predicting that id)."""
@@ -104,28 +103,19 @@ class Tasks:
 
     def sequence(self, draw: np.random.Generator, length: int) -> tuple[np.ndarray, np.ndarray]:
         """One sequence, BOS first."""
-        rest = (1 - self.text_share) / (1 - KINDS["text"])
-        shares = [self.text_share, *(share * rest for kind, share in KINDS.items() if kind != "text")]
-        kind = str(draw.choice(list(KINDS), p=np.array(shares) / sum(shares)))
+        kind = str(draw.choice(list(KINDS), p=list(KINDS.values())))
         body = length - 1
-        if kind == "text":
-            ids, weights = self._natural(draw, body), np.zeros(body)
-        elif kind == "facts":
+        if kind == "facts":
             ids, weights = self._facts(draw, body)
         else:
-            ids = self._natural(draw, body) if kind == "text_repeats" else self._noise(draw, body)
-            weights = self._paste(draw, ids)
-        if kind != "repeats":  # noise cannot be known
-            weights[(weights == 0) & (draw.random(body) < REST_SHARE)] = REST
+            ids = self._natural(draw, body)
+            weights = self._paste(draw, ids) if kind == "repeats" else np.zeros(body)
+        weights[(weights == 0) & (draw.random(body) < REST_SHARE)] = REST
         return np.concatenate([[self.bos], ids]), np.concatenate([[0.0], weights]).astype(np.float32)
 
     def _natural(self, draw: np.random.Generator, n: int) -> np.ndarray:
         start = int(draw.integers(len(self.text) - n))
         return self.text[start : start + n].astype(np.int64)
-
-    def _noise(self, draw: np.random.Generator, n: int) -> np.ndarray:
-        size = int(np.exp(draw.uniform(np.log(16), np.log(self.vocabulary))))
-        return draw.choice(draw.choice(self.vocabulary, size, replace=False), n)
 
     @staticmethod
     def _paste(draw: np.random.Generator, ids: np.ndarray) -> np.ndarray:
@@ -173,7 +163,8 @@ class Tasks:
         heading, reply = FRAMES[int(draw.integers(len(FRAMES)))]
         while len(ids) < n * ASKED:
             fact, wording = said[int(draw.integers(len(said)))]
-            if draw.random() < UNKNOWN:
+            known = draw.random() >= UNKNOWN
+            if not known:
                 fact = self._fact(draw, attribute)
             lead = self.encode(heading + str(draw.choice(QUESTIONS)).format(**fact) + reply)
             which = draw.random()
@@ -181,13 +172,18 @@ class Tasks:
                 wording = self._wording(draw)
             elif which > REWORDED + SAME:
                 wording = ["{v}"]
-            answer, counts = self._say(fact, wording, "")
+            answer, counts = self._say(fact, wording, "", 1.0 if known else GUESSED)
             ids += lead + answer
             weights += [0.0] * len(lead) + counts
         return ids[: n // 2], weights[: n // 2]
 
-    def _say(self, fact: Fact, wording: Sequence[Part], before: str) -> tuple[list[int], list[float]]:
-        """Ids and loss weights of a fact in a wording; `before` stands before its first word."""
+    def _say(
+        self, fact: Fact, wording: Sequence[Part], before: str, share: float = 1.0
+    ) -> tuple[list[int], list[float]]:
+        """Ids and loss weights of a fact in a wording; `before` stands before its first word.
+
+        share: times the weights of the value
+        """
         ids: list[int] = []
         weights: list[float] = []
         for part in wording:
@@ -202,7 +198,7 @@ class Tasks:
             kinds = [OTHER] * len(found)
             if part == "{v}":
                 first = 1 if text[:1] == " " and text[1:2].isdigit() else 0  # a number's space is a token of its own
-                kinds = [OTHER] * first + [FIRST] + [LATER] * (len(found) - first - 1)
+                kinds = [OTHER] * first + [FIRST * share] + [LATER * share] * (len(found) - first - 1)
             elif part.startswith("{"):
                 kinds = [COPIED] * len(found)
             ids, weights = ids + found, weights + kinds
