@@ -17,9 +17,14 @@ VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")  # as environments have it; keys are 
 HOLDS_KEY = re.compile(r"(?i)api[-_]?key|key|(access[-_]?)?token|authorization|(client[-_]?)?secret|password|code")
 
 
+def may_be_key(variable: str) -> bool:
+    """Whether what stands for the name of an environment variable looks like none."""
+    return bool(variable) and not VARIABLE.fullmatch(variable)
+
+
 def named(variable: str) -> str:
     """The name of an environment variable, or that it looks like none: then it may be a key."""
-    return variable if VARIABLE.fullmatch(variable) else "named there (not shown: it does not look like a name)"
+    return variable if not may_be_key(variable) else "named there (not shown: it does not look like a name)"
 
 
 def stored_keys(llm: LlmSettings) -> Iterator[str]:

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 
 from graphs.settings import CanonicalSettings, WalkSettings
 from jobs.runtime.errors import SettingsFault
-from jobs.runtime.secrets import named, stored_keys
+from jobs.runtime.secrets import may_be_key, named, stored_keys
 from udfs.llm.prices import price_of
 from udfs.settings import (
     ClassifierSettings,
@@ -245,7 +245,8 @@ def _cross_faults(settings: Settings) -> list[str]:
     if walks.min_nodes > walks.nodes:
         faults.append(f"walks.min_nodes: {walks.min_nodes} is more than walks.nodes {walks.nodes}")
     endpoints = [settings.llm, *map(settings.llm.of, settings.llm.stages)]
-    variables = {llm.api_key_env for llm in endpoints if llm.teacher != "offline"}
+    # A teacher without keys reads none, but a key that stands there would be stored with the settings all the same.
+    variables = {llm.api_key_env for llm in endpoints if llm.teacher != "offline" or may_be_key(llm.api_key_env)}
     for variable in sorted(variables - {""}):  # empty for a server without keys
         if not os.environ.get(variable):
             faults.append(

@@ -54,6 +54,8 @@ def test_overrides_are_yaml_and_beat_the_file(tmp_path: Path) -> None:
         ("llm.query={api-version: '1', api-key: pa55word}", "llm.query.api-key: would be stored with the settings"),
         ("llm.stages={samples: {extra_body: {token: pa55word}}}", "llm.extra_body.token: would be stored"),
         ("llm={teacher: openai, api_key_env: sk-pa55word}", "not shown: it does not look like a name"),
+        ("llm.api_key_env=sk-pa55word", "not shown: it does not look like a name"),
+        ("llm.stages={samples: {api_key_env: sk-pa55word}}", "not shown: it does not look like a name"),
         ("llm.stages={samples: {budget_usd: 1}}", "budget_usd can only be set for the whole run"),
         ("llm.stages={samples: {modle: x}}", "stages.samples: modle"),
         ("llm.stages={samples: {requests_per_minute: 60}}", "they share one limit"),
