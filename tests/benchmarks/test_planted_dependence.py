@@ -1,6 +1,6 @@
 """Planted dependence on the embedded pair: who tells an answer from far back from a near or unsupported one.
 
-About 10 minutes of one core; each (length, seed) is kept, so it can be run in parts: -k "measuring and 2048-1".
+About 15 minutes of one core; each (length, seed) is kept, so it can be run in parts: -k "measuring and 2048-1".
 LONGLOOM_PAIR names a folder with short/ and long/ to measure another pair.
 """
 
@@ -41,7 +41,7 @@ from tests.udfs.models.influence.planted_figures import (
 from udfs.models.influence import measure, probe, recipe
 from udfs.settings import InfluenceSettings
 
-SEEDS = (1, 2, 3, 4, 5, 6)
+SEEDS = tuple(range(1, 10))  # the last three were first run with the pair that is shipped
 COUNTS = {2_048: 48, 4_096: 32, 8_192: 16}  # sequence length → samples a seed, half of them far
 DEPTHS = {2_048: (1_500, 2_048), 4_096: (1_500, 2_500, 4_096), 8_192: (1_500, 3_000, 5_000, 8_192)}
 OTHERS = ("near", "unsaid", "unrelated")

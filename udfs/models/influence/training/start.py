@@ -102,7 +102,6 @@ class _Start:
         for head, (exact, place, sink) in enumerate(((EXACT, 0.0, BOS_EXACT), (WITHIN, PLACE, 0.0))):
             self._match(second, head, exact, place, sink)
             self._carry(second, head, token, token.T * COPY)
-        self._look(second, 2, *_step_back(self.turns, 0), AFTER)
         self._erase(second, 2)
 
     def _normal(self, *shape: int) -> torch.Tensor:
@@ -164,7 +163,8 @@ class _Start:
         attention.o_proj.weight[:, rows.start : rows.start + len(read)] = write
 
     def _erase(self, attention: Any, head: int) -> None:
-        """Have a head that looks at its own place write the opposite of what is there, and a start for the output."""
+        """Have a head look at its own place and write the opposite of what is there, and a start for the output."""
+        self._look(attention, head, *_step_back(self.turns, 0), AFTER)
         one = torch.eye(self.width)
         read = torch.cat([one[self.code], one[self.bag], one[[RARITY, CONSTANT]]])
         write = -AFTER * read.T
