@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -67,29 +69,35 @@ class Peaks:
 
     def look(self, pid: int) -> None:
         """Take one sample of the job that is process `pid`, or was started by it."""
-        job = [process for process in running().values() if process.pid == pid] + descendants(pid)
-        held = {process.pid: share(process) for process in job}
-        workers = [held[process.pid] for process in job if any(name in command(process.pid) for name in WORKERS)]
+        job = [pid, *(process.pid for process in descendants(pid))]
+        arguments = {each: command(each) for each in job}  # asked first: one that ends now holds nothing, as anything
+        held = {each: share(each) for each in job}
+        workers = [held[each] for each in job if is_worker(arguments[each])]
         self.driver = max(self.driver, sum(held.values()) - sum(workers))
         self.worker = max([self.worker, *workers])
         self.workers = max(self.workers, sum(workers))
 
 
-def share(process: Process) -> int:
-    """Bytes of a process, shared pages divided among those that share them."""
+def share(pid: int) -> int:
+    """Bytes of a process, shared pages divided among those that share them; 0 when it has ended."""
     try:
-        lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return process.resident
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), process.resident)
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
 
 
-def command(pid: int) -> str:
+def command(pid: int) -> list[str]:
     """A process's command line; empty when it has ended."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace").replace("\0", " ")
+        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace").split("\0")
     except OSError:
-        return ""
+        return []
+
+
+def is_worker(arguments: Sequence[str]) -> bool:
+    """Whether Python runs a module of WORKERS; the JVM's settings name it too."""
+    return any(flag == "-m" and name in WORKERS for flag, name in pairwise(arguments))
 
 
 class Watch(threading.Thread):
