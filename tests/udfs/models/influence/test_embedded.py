@@ -127,4 +127,4 @@ def test_it_tells_answers_from_far_back_from_others(rows: list[Row]) -> None:
 def test_it_finds_the_segment_that_holds_the_fact(rows: list[Row]) -> None:
     said = [row for row in rows if not row["reworded"]]
     assert first_share(said, explained) >= 0.95
-    assert max(first_share(rows, partial(attended, layer=layer)) for layer in (0, 1, 2)) >= 0.95
+    assert max(first_share(rows, partial(attended, layer=layer)) for layer in (0, 1)) >= 0.95

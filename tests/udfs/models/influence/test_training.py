@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from udfs.models.influence.recipe import text_encoder
-from udfs.models.influence.training.__main__ import PHASES, SHAPE, losses, train_tokenizer
+from udfs.models.influence.training.__main__ import PHASES, SHAPE, losses, train, train_tokenizer
 from udfs.models.influence.training.corpus import permissive, words
 from udfs.models.influence.training.start import Pieces, reader
 from udfs.models.influence.training.tasks import COPIED, FIRST, GUESSED, LATER, OTHER, REPEAT, REST, Tasks
@@ -123,9 +124,33 @@ def test_weights_follow_a_token_in_the_place_with_the_same_rare_words_before_the
         ids[380:394:2] = draw.permutation(ids[fact : fact + 20 : 3])
         ids[[378, 396, 399]] = HEADING, HEADING, 99
         with torch.no_grad():
-            attention = model(torch.from_numpy(ids)[None], output_attentions=True).attentions[1][0, 1, 399]
+            attention = model(torch.from_numpy(ids)[None], output_attentions=True).attentions[1][0, 0, 399]
         shares.append(float(attention[fact + 21]))
     assert min(shares) > 0.5, shares
+
+
+def test_weights_look_at_the_bos_where_no_place_is_alike() -> None:
+    """Nothing is copied then: tokens that never come again, none of them frequent."""
+    model = started(np.full(SHAPE["vocab_size"], 100.0))
+    model.set_attn_implementation("eager")
+    ids = np.r_[0, np.random.default_rng(12).permutation(np.arange(1, 400))][None]
+    with torch.no_grad():
+        attention = model(torch.from_numpy(ids), output_attentions=True).attentions[1][0, 0]
+    assert float(attention[100:, 0].median()) > 0.9  # random bags are alike now and then
+
+
+def test_training_teaches_words_and_leaves_the_reading() -> None:
+    model = started(np.full(SHAPE["vocab_size"], 100.0))
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    text = np.random.default_rng(0).integers(1, VOCABULARY, 20_000).astype(np.uint16)
+    tasks = Tasks(encode, text, WORDS, bos=0)
+    train(model, replace(PHASES["trunk"], lengths=((256, 2),)), tasks, seed=1, divisor=1, label="two steps")
+    changed = {name for name, weight in model.state_dict().items() if not torch.equal(weight, before[name])}
+    assert changed == {
+        *(f"model.layers.1.mlp.{part}_proj.weight" for part in ("gate", "up", "down")),
+        "model.layers.1.post_attention_layernorm.weight",
+        "model.norm.weight",
+    }
 
 
 def test_weights_expect_frequent_tokens_before_the_first_step() -> None:

@@ -1,11 +1,12 @@
 """Makes starting weights that already read: from random ones a model this small does not learn to within an hour.
 
-The width is cut into parts that never mix at the start: flags, a token's code, the code of the token before, and the
-bag, where a token has its other half and layer 0 adds up the rare tokens of the last two dozen places. Layer 1 copies
-what follows an exact match (Olsson et al., 2022), and what follows one in a place whose bag is like the one here (what
+The width is cut into parts that never mix: flags, a token's code, the code of the token before, a place for the token's
+code to be kept in, and the bag, where a token has its other half and layer 0 adds up the rare tokens of the last two
+dozen places. Layer 1 copies what follows a match (Olsson et al., 2022) in a place whose bag is like the one here (what
 stands near the names in a question, in any wording). Places near an instruction's headings are left out, or a question
-would find itself. Its third head takes away what the place itself wrote, so that the output is what was copied, above
-how frequent tokens are: with that the start's loss is low, and the first steps do not tear it down to mend it.
+would find itself; where no place is alike enough the head looks at the BOS, which has nothing to copy. The next head
+takes away what the place itself wrote, and keeps its code aside: the output is what was copied, above how frequent
+tokens are, and the layer's MLP can learn which words follow which from codes that the output does not show.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ FAST, LONGEST = 26, 8_192  # rotary pairs that tell distances apart; the others 
 NEAR, GONE, APART, FALL = 26, 62, 10.0, 0.03  # a bag's places, where it has ended, nats between, nats a place
 HEADED_NEAR, HEADED_GONE, HEADED_APART = 50, 130, 11.0  # the same for the places behind a heading
 SHARPNESS, HEADING_SCORE, RARITY_POWER = 12.0, 8.0, 0.3  # nats: one place back above others; a heading; per log weight
-BAG_WRITE, AFTER, AFTER_BOS = 6.0, 0.27, 0.14  # size of a bag's writing; root mean square of what layer 0 leaves
-BAG_SHARE = 0.75  # of the square of what layer 0 leaves
-EXACT, WITHIN, PLACE = 12.0, 8.0, 20.0  # nats of a full match
-HEADED_PENALTY, BOS_EXACT, COPY = 60.0, 3.0, 0.2  # nats; size of what is copied
-STEADY, FREQUENT = 4.0, 1.7  # what the output's norm rests on; size of the flag that tells frequent tokens from rare
+BAG_WRITE, AFTER, AFTER_BOS = 6.0, 0.19, 0.14  # size of a bag's writing; root mean square of what layer 0 leaves
+BAG_SHARE = 0.64  # of the square of what layer 0 leaves
+WITHIN, PLACE = 13.5, 17.0  # nats where the token before is the one here; where the bags are equal
+UNLIKE, HEADED_PENALTY = 17.0, 100.0  # nats of the BOS: less is no match; taken from places behind a heading
+COPY, ERASED = 0.2, 1.3  # size of what is copied, and of what is taken away
+STEADY, FREQUENT = 4.9, 2.2  # what the output's norm rests on; size of the flag that tells frequent tokens from rare
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Pieces:
 
 @torch.no_grad()
 def reader(model: Any, pieces: Pieces, seed: int) -> None:
-    """Overwrite the weights of a LlamaForCausalLM with 3 heads of size 256 and 2 layers or more, width 200 and more.
+    """Overwrite the weights of a LlamaForCausalLM with 2 layers of 3 heads of size 256, width 250 and more.
 
     Raises ValueError when its rotary base leaves no pairs that tell distances apart.
     """
@@ -72,7 +74,8 @@ class _Start:
         self.width, self.size = int(config.hidden_size), int(config.head_dim)
         self.code = slice(FLAGS, FLAGS + CODE)
         self.previous = slice(FLAGS + CODE, FLAGS + 2 * CODE)
-        self.bag = slice(FLAGS + 2 * CODE, self.width)
+        self.own = slice(FLAGS + 2 * CODE, FLAGS + 3 * CODE)
+        self.bag = slice(FLAGS + 3 * CODE, self.width)
         self.bag_size = self.width - self.bag.start
         half = self.size // 2
         self.turns = float(config.rope_parameters["rope_theta"]) ** (-np.arange(half) / half)  # radians a token
@@ -97,12 +100,12 @@ class _Start:
         self._look(first, 2, *_window(self.turns, NEAR, GONE, APART, FALL), self.spread)
         self._prefer(first, 2, half - 2, RARITY, RARITY_POWER, self.spread, RARITY_SIZE / self.spread)
         self._carry(first, 2, one[self.bag], one[:, self.bag] @ self.turned * BAG_WRITE * self.spread)
-        # Layer 1: what follows an exact match; what follows one in a like place; nothing of the place itself.
+        # Layer 1: what follows a match in a like place; nothing of the place itself. One head is left without work.
         token = torch.cat([one[self.code], one[self.bag]])
-        for head, (exact, place, sink) in enumerate(((EXACT, 0.0, BOS_EXACT), (WITHIN, PLACE, 0.0))):
-            self._match(second, head, exact, place, sink)
-            self._carry(second, head, token, token.T * COPY)
-        self._erase(second, 2)
+        self._match(second, 0)
+        self._carry(second, 0, token, token.T * COPY)
+        self._erase(second, 1)
+        self._carry(second, 2, one[:0], one[:, :0])
 
     def _normal(self, *shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=self.generator)
@@ -163,36 +166,32 @@ class _Start:
         attention.o_proj.weight[:, rows.start : rows.start + len(read)] = write
 
     def _erase(self, attention: Any, head: int) -> None:
-        """Have a head look at its own place and write the opposite of what is there, and a start for the output."""
+        """Have a head look at its own place, write the opposite of what is there and a start for the output."""
         self._look(attention, head, *_step_back(self.turns, 0), AFTER)
         one = torch.eye(self.width)
         read = torch.cat([one[self.code], one[self.bag], one[[RARITY, CONSTANT]]])
-        write = -AFTER * read.T
+        write = -AFTER * ERASED * read.T
         write[CONSTANT, -1] = AFTER * (STEADY - 1)
         write[RARITY, -1] = -AFTER * FREQUENT
+        write[self.own, :CODE] = AFTER * ERASED * torch.eye(CODE)
         self._carry(attention, head, read, write)
 
-    def _match(self, attention: Any, head: int, exact: float, place: float, sink: float) -> None:
-        """exact: nats where the token before is the one here; place: where the bags are equal; sink: for the BOS."""
+    def _match(self, attention: Any, head: int) -> None:
+        """Scores by whether the token before is the one here and the bags are alike."""
         query, key = torch.zeros(self.size, self.width), torch.zeros(self.size, self.width)
         one, root = torch.eye(self.width), self.size**0.5
-        slots = self.still
-        if exact:
-            strength = (exact * root) ** 0.5 * AFTER / CODE_NORM
-            query[slots[:CODE]], key[slots[:CODE]] = strength * one[self.code], strength * one[self.previous]
-            slots = slots[CODE:]
-        if place:
-            count = min(self.bag_size, len(slots))
-            mixed = self._orthogonal(self.bag_size)[:count] @ one[self.bag]
-            strength = (place * root / (self.width * BAG_SHARE) * self.bag_size / count) ** 0.5
-            query[slots[:count]], key[slots[:count]] = strength * mixed, strength * mixed
+        strength = (WITHIN * root) ** 0.5 * AFTER / CODE_NORM
+        slots, rest = self.still[:CODE], self.still[CODE:]
+        query[slots], key[slots] = strength * one[self.code], strength * one[self.previous]
+        count = min(self.bag_size, len(rest))
+        mixed = self._orthogonal(self.bag_size)[:count] @ one[self.bag]
+        strength = (PLACE * root / (self.width * BAG_SHARE) * self.bag_size / count) ** 0.5
+        query[rest[:count]], key[rest[:count]] = strength * mixed, strength * mixed
         attention.q_proj.weight[self._rows(head)] = query
         attention.k_proj.weight[self._rows(head)] = key
         half = self.size // 2
-        if place:
-            self._prefer(attention, head, half - 2, HEADED, -HEADED_PENALTY, AFTER, 1 / AFTER)
-        if sink:
-            self._prefer(attention, head, half - 3, BOS, sink, AFTER, BOS_SIZE / AFTER_BOS)
+        self._prefer(attention, head, half - 2, HEADED, -HEADED_PENALTY, AFTER, 1 / AFTER)
+        self._prefer(attention, head, half - 3, BOS, UNLIKE, AFTER, BOS_SIZE / AFTER_BOS)
 
 
 def _step_back(turns: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
