@@ -122,6 +122,7 @@ def rows() -> list[Row]:
 
 def test_it_tells_answers_from_far_back_from_others(rows: list[Row]) -> None:
     assert gap_auc(rows, lambda row: not row["reworded"]) >= 0.95
+    assert gap_auc(rows, lambda row: bool(row["reworded"])) >= 0.9
 
 
 def test_it_finds_the_segment_that_holds_the_fact(rows: list[Row]) -> None:
