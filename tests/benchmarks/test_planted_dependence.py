@@ -41,7 +41,7 @@ from tests.udfs.models.influence.planted_figures import (
 from udfs.models.influence import measure, probe, recipe
 from udfs.settings import InfluenceSettings
 
-SEEDS = tuple(range(1, 10))  # none was looked at while the shipped pair was made
+SEEDS = tuple(range(1, 10))  # first run with the shipped pair when it was finished
 COUNTS = {2_048: 48, 4_096: 32, 8_192: 16}  # sequence length → samples a seed, half of them far
 DEPTHS = {2_048: (1_500, 2_048), 4_096: (1_500, 2_500, 4_096), 8_192: (1_500, 3_000, 5_000, 8_192)}
 OTHERS = ("near", "unsaid", "unrelated")
