@@ -70,7 +70,7 @@ class Peaks:
     def look(self, pid: int) -> None:
         """Take one sample of the job that is process `pid`, or was started by it."""
         job = [pid, *(process.pid for process in descendants(pid))]
-        arguments = {each: command(each) for each in job}  # asked first: one that ends now holds nothing, as anything
+        arguments = {each: command(each) for each in job}  # before sizes: one that ends in between counts as nothing
         held = {each: share(each) for each in job}
         workers = [held[each] for each in job if is_worker(arguments[each])]
         self.driver = max(self.driver, sum(held.values()) - sum(workers))

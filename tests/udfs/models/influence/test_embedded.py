@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.udfs.models.influence.planted_figures import (
     Row,
@@ -28,7 +29,7 @@ from udfs.models.influence import shipped
 from udfs.models.influence.pair import make_scorer
 from udfs.models.influence.recipe import text_encoder
 from udfs.models.influence.support import pair_files
-from udfs.models.influence.training.__main__ import PHASES, SEED, SHAPE
+from udfs.models.influence.training.__main__ import LEARNED, PHASES, SEED, SHAPE
 from udfs.models.influence.training.corpus import HELD_OUT, TRAINING, permissive
 from udfs.models.loading import LOCAL
 from udfs.settings import InfluenceSettings
@@ -55,6 +56,14 @@ def test_the_training_that_made_them_is_the_one_in_the_project(provenance: dict[
     for files in pair_files(SETTINGS):
         config = json.loads((files.folder / "config.json").read_text())
         assert {key: config[key] for key in SHAPE} == SHAPE
+
+
+def test_the_two_read_alike_and_differ_in_words() -> None:
+    """What a training leaves alone is the same in both, to the bit."""
+    short, long = (load_file(files.folder / "model.safetensors") for files in pair_files(SETTINGS))
+    differ = {name for name, weight in long.items() if not torch.equal(weight, short[name])}
+    assert {f"model.layers.1.mlp.{part}_proj.weight" for part in ("gate", "up", "down")} <= differ
+    assert all(name.startswith(LEARNED) for name in differ)
 
 
 def test_the_text_was_permissive_and_is_named(provenance: dict[str, Any]) -> None:
