@@ -1,8 +1,9 @@
-"""Scoring on a GPU with 7B-shaped random models: python tests/benchmarks/gpu_influence.py [--dry-run]
+"""Scoring on a GPU with 7B-shaped random models: python tests/benchmarks/gpu_influence.py [--dry-run] [--profile]
 
-Prints a line of JSON per shape and length: seconds of the long forward with and without the probe, model FLOPs
-utilisation (causal half of attention, no padding, against a measured matmul), of the segments, peak memory with both
-models resident, samples per hour. --dry-run does the same on a CPU with tiny shapes. Random ids, CUDA events, medians.
+Prints a line of JSON per shape and length: seconds of the long forward, what the probe adds, model FLOPs utilisation
+(causal half of attention, no padding, against a measured matmul) of the long forward and of a full batch of segments,
+peak memory with both models resident, samples per hour; with --profile the share of a sample's time in which the device
+is idle between kernels. --dry-run does the same on a CPU with tiny shapes. Random ids, CUDA events, medians.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.benchmarks import influence_reference as peer
 from udfs.models.influence.probe import Probe
+from udfs.models.influence.recipe import Parts
 
 LLAMA_2 = {"hidden_size": 4_096, "intermediate_size": 11_008, "num_hidden_layers": 32, "num_attention_heads": 32}
 SHAPES = {
@@ -67,8 +70,45 @@ def forward_flops(config: Any, model: Any, n: int, rows: int) -> float:
     return 2.0 * body * n + 2.0 * config.num_hidden_layers * width * n * n + 2.0 * heads * rows
 
 
+def segment_batch(parts: Parts, batch_tokens: int) -> np.ndarray:
+    """As many whole segments as one forward takes, each with its question and response: int64 [B, n]."""
+    width = len(parts.sequence(parts.context[:SEGMENT]))
+    count = max(1, min(batch_tokens // width, len(parts.context) // SEGMENT))
+    return np.stack([parts.sequence(parts.context[at * SEGMENT : (at + 1) * SEGMENT]) for at in range(count)])
+
+
+def profiled(work: Callable[[], Any], device: torch.device) -> float | None:
+    """Share of one run's time, after a warm-up, in which the device ran no kernel; on a CPU: no operator of torch.
+
+    None where the profiler may not see kernels.
+    """
+    from torch.autograd import DeviceType
+    from torch.profiler import ProfilerActivity, profile
+
+    gpu = device.type == "cuda"
+    work()
+    with profile(activities=[ProfilerActivity.CUDA if gpu else ProfilerActivity.CPU]) as found:
+        work()
+        if gpu:
+            torch.cuda.synchronize()
+    kind = DeviceType.CUDA if gpu else DeviceType.CPU
+    ranges = [event.time_range for event in found.events() if event.device_type == kind]
+    return idle_share([(each.start, each.end) for each in ranges]) if ranges else None
+
+
+def idle_share(spans: list[tuple[float, float]]) -> float:
+    """Share of the time between the first start and the last end that no (start, end) covers; they may overlap."""
+    idle, begun, covered = 0.0, min(spans)[0], min(spans)[0]
+    for start, end in sorted(spans):
+        idle += max(0.0, start - covered)
+        covered = max(covered, end)
+    return idle / (covered - begun)
+
+
 @torch.inference_mode()
-def measure(shape: str, sizes: dict[str, int], lengths: tuple[int, ...], device: torch.device) -> None:
+def measure(
+    shape: str, sizes: dict[str, int], lengths: tuple[int, ...], device: torch.device, profile: bool = False
+) -> None:
     """Print the figures of one shape."""
     from transformers import LlamaConfig
 
@@ -90,6 +130,9 @@ def measure(shape: str, sizes: dict[str, int], lengths: tuple[int, ...], device:
         )
         whole = seconds(lambda sample=sample: scorer.measure(sample), device)
         used = forward_flops(config, scorer.long.model, n, RESPONSE) / plain / ceiling
+        batch = segment_batch(parts, scorer.batch_tokens)
+        batched = seconds(lambda batch=batch: scorer.long.log_perplexities(batch, RESPONSE), device)
+        batch_flops = len(batch) * forward_flops(config, scorer.long.model, batch.shape[1], RESPONSE)
         line = {
             "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
             "kernels": [kernel.name for kernel in scorer.long.kernels],
@@ -97,18 +140,25 @@ def measure(shape: str, sizes: dict[str, int], lengths: tuple[int, ...], device:
             "tokens": n,
             "forward_s": plain,
             "utilisation_of_matmul": used,
+            "segments_utilisation_of_matmul": batch_flops / batched / ceiling,
             "probe_share": probed / plain - 1,
             "sample_s": whole,
             "samples_per_hour": 3_600 / whole,
             "peak_gb": torch.cuda.max_memory_allocated() / 1e9 if device.type == "cuda" else None,
         }
+        if profile:
+            line["idle_share"] = profiled(lambda sample=sample: scorer.measure(sample), device)
         print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--dry-run", action="store_true", help="tiny shapes on a CPU: does the script run?")
-    dry = parser.parse_args().dry_run
+    parser.add_argument(
+        "--profile", action="store_true", help="how long the device waits between kernels, of one sample"
+    )
+    asked = parser.parse_args()
+    dry = asked.dry_run
     for name, arguments in (TINY_SHAPES if dry else SHAPES).items():
         where = torch.device("cpu") if dry else torch.device("cuda", 0)
-        measure(name, arguments, TINY_LENGTHS if dry else LENGTHS, where)
+        measure(name, arguments, TINY_LENGTHS if dry else LENGTHS, where, asked.profile)

@@ -86,10 +86,11 @@ def load_causal(
     register()
     try:
         config = AutoConfig.from_pretrained(files.folder, **LOCAL)
+        text = config.get_text_config()  # nested in a model that sees or hears too
         if rope_factor != 1.0:
-            scale_rope(config, rope_factor)
-        own = getattr(config, "max_position_embeddings", None) or max_tokens
-        if beyond_window and own < max_tokens and not getattr(config, "rope_parameters", None):
+            scale_rope(text, rope_factor)
+        own = getattr(text, "max_position_embeddings", None) or max_tokens
+        if beyond_window and own < max_tokens and not getattr(text, "rope_parameters", None):
             raise ValueError(f"without rotary positions it reads no more than its window of {own} tokens")
         window = max_tokens if beyond_window else min(max_tokens, own)
         refuse_layers(files, config.to_dict(), window)
@@ -111,13 +112,13 @@ def scale_rope(config: Any, factor: float) -> None:
 
 
 def working_kernels(model: Any) -> tuple[SDPBackend, ...]:
-    """The fused kernels of the model's device with which it computes what eager attention does.
+    """The fused kernels of the model's device with which it computes what eager attention does, in KERNELS' order.
 
     Raises UnsupportedAttention when none does, or when attention does not go through transformers' interface.
     """
-    faults = []
+    passed, faults = [], []
     generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(model.config.vocab_size, (1, _CHECK[0]), generator=generator)
+    ids = torch.randint(model.config.get_text_config().vocab_size, (1, _CHECK[0]), generator=generator)
     expected, attention = _eager(model, ids)
     for kernel in KERNELS[model.device.type]:
         try:
@@ -128,9 +129,12 @@ def working_kernels(model: Any) -> tuple[SDPBackend, ...]:
             faults.append(f"{kernel.name}: {str(fault).splitlines()[0]}")
             continue
         if difference <= _NEAR[model.dtype]:
-            return KERNELS[model.device.type][KERNELS[model.device.type].index(kernel) :]
-        faults.append(f"{kernel.name}: differs by {difference:.1e}")
-    raise UnsupportedAttention(f"attention is not what eager attention gives ({'; '.join(faults)})")
+            passed.append(kernel)
+        else:
+            faults.append(f"{kernel.name}: differs by {difference:.1e}")
+    if not passed:
+        raise UnsupportedAttention(f"attention is not what eager attention gives ({'; '.join(faults)})")
+    return tuple(passed)
 
 
 def _eager(model: Any, ids: torch.Tensor) -> tuple[float, torch.Tensor]:

@@ -1,9 +1,10 @@
 """Makes the raw measurements of a sample: GATEAU's two terms before any norm (arXiv 2410.15633, section 3).
 
-Homologous models' guidance (HMG, 3.1): log-perplexity of the response under A and under B.
+Homologous models' guidance (HMG, 3.1): log-perplexity of the response under A and under B, the terms of HMP (Eq. 2).
 Contextual awareness measurement (CAM, 3.2), under B: per segment s_i of the context, log-perplexity of the response
-given s_i and the instruction alone (IS, Eq. 3), and the response's attention to s_i in the full context (Eq. 4).
-It refuses to norm, weigh or rank: that is SQL over what is stored.
+given s_i and the instruction alone (IS, Eq. 3), and the response's attention to s_i in the full context (Attn, Eq. 4),
+which CAS compares (Eq. 5).
+It refuses to norm, weigh or rank (Eq. 2, 5 and 6): that is SQL over what is stored.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ class Measurement:
 
     context_tokens: what B read; dropped_tokens: cut from the context's head for B; short_context_tokens: what A read
     before the response's beginning
-    short_log_ppl, long_log_ppl: of the response under A and under B (HMG)
+    short_log_ppl, long_log_ppl: of the response under A and under B (terms of HMP, Eq. 2)
     windowed_log_ppl: under B with what A reads (one-model gap)
     unasked_log_ppl: under B without context and instruction (instruction-following difficulty)
-    segment_tokens [S], segment_log_ppl [S] (IS), segment_attention [S]: mass of the segment, averaged over response
-    rows, heads and layers; layer_attention [layers][S]: the same per layer
+    segment_tokens [S], segment_log_ppl [S] (IS, Eq. 3), segment_attention [S] (Attn times tokens, Eq. 4): mass of the
+    segment, averaged over response rows, heads and layers; layer_attention [layers][S]: the same per layer
     """
 
     reason: str | None = None

@@ -27,11 +27,11 @@ class UnsupportedAttention(ValueError):
 
 @dataclass
 class Probe:
-    """Collects attention mass of the last `rows` positions.
+    """Collects attention mass of the last `rows` positions, the response's.
 
     head: tokens before the context; context: its tokens; segment: tokens of a segment
     layers: per layer in order, float64 [segments]: mass averaged over rows and heads, summed over a segment's tokens
-    (GATEAU, section 3.2: Attn is its mean per token)
+    (GATEAU, Eq. 4 before its norm: Attn is its mean per token)
     """
 
     head: int
@@ -149,8 +149,16 @@ def register() -> None:
     AttentionMaskInterface.register(NAME, no_mask)
 
 
-def no_mask(*_: Any, **__: Any) -> None:
-    """The causal flag says it all."""
+def no_mask(*_: Any, kv_length: int = 0, local_size: int | None = None, config: Any = None, **__: Any) -> None:
+    """Nothing: the causal flag says it all.
+
+    Raises UnsupportedAttention when the mask is that of sliding or chunked layers which see `local_size` tokens, and
+    there are more keys: attention itself hears of sliding windows only.
+    """
+    if local_size is None or local_size >= kv_length:
+        return
+    if set(getattr(config, "layer_types", None) or ()) != {"full_attention"}:  # else it is made, and no layer takes it
+        raise UnsupportedAttention(f"layers that see {local_size} tokens were given a sequence of {kv_length}")
 
 
 def _refuse(module: torch.nn.Module, n: int, mask: torch.Tensor | None, options: dict[str, Any]) -> None:

@@ -62,6 +62,7 @@ def pair_identity(settings: InfluenceSettings) -> tuple[str, str]:
 
 def refuse_strangers(short: ModelFiles, one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
     """Raises ModelUnavailable when two configurations are not those of homologous models."""
+    one, other = _text(one), _text(other)
     differing = [f"{key} {one.get(key)} and {other.get(key)}" for key in SHAPE if one.get(key) != other.get(key)]
     if differing:
         raise _refused(short, f"it is not homologous to the long model: {', '.join(differing)}", "Name two siblings.")
@@ -76,15 +77,20 @@ def refuse_layers(files: ModelFiles, config: Mapping[str, Any], length: int) -> 
 
 def unsupported_layers(config: Mapping[str, Any], length: int) -> str | None:
     """What in a configuration is not measured exactly at this length; None when all is."""
+    config = _text(config)
     window = config.get("sliding_window") if config.get("use_sliding_window", True) else None
     chunk = config.get("attention_chunk_size")
     kinds = set(config.get("layer_types") or ())
     slides = bool(window) and (not kinds or "sliding_attention" in kinds)
     chunks = bool(chunk) and (not kinds or "chunked_attention" in kinds)
     other = sorted(kinds - {"full_attention", "sliding_attention", "chunked_attention"})
+    own = int(config.get("max_position_embeddings") or length)
+    # transformers keeps frequencies that a long sequence made grow for shorter ones: the order of samples would count.
+    grows = length > own and "dynamic" in _rope_types(config)
     faults = {
         f"a sliding window of {window} tokens (influence.max_tokens is {length})": slides and int(window or 0) < length,
         f"chunked attention of {chunk} tokens (influence.max_tokens is {length})": chunks and int(chunk or 0) < length,
+        f"dynamic RoPE beyond its window of {own} tokens (influence.max_tokens is {length})": grows,
         "a soft cap on attention scores": bool(
             config.get("attn_logit_softcapping") or config.get("attn_logit_soft_cap")
         ),
@@ -95,6 +101,18 @@ def unsupported_layers(config: Mapping[str, Any], length: int) -> str | None:
     }
     found = [fault for fault, is_so in faults.items() if is_so]
     return " and ".join(found) or None
+
+
+def _text(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a configuration says of the model that reads text: nested as `text_config` in one that sees or hears too."""
+    return {**config, **(config.get("text_config") or {})}
+
+
+def _rope_types(config: Mapping[str, Any]) -> set[Any]:
+    """The kinds of RoPE in a configuration of any age: one for all layers, or one for each kind of layer."""
+    said = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    each = [said, *(part for part in said.values() if isinstance(part, Mapping))]
+    return {part.get("rope_type", part.get("type")) for part in each}
 
 
 def _same_tokenizer(short: ModelFiles, long: ModelFiles) -> bool:
@@ -114,7 +132,7 @@ def _has_chat_template(files: ModelFiles) -> bool:
 
 def _length(files: ModelFiles, asked: int, beyond_window: bool) -> int:
     """The longest sequence this model will be given."""
-    own = _config(files).get("max_position_embeddings")
+    own = _text(_config(files)).get("max_position_embeddings")
     return asked if beyond_window or not own else min(asked, int(own))
 
 

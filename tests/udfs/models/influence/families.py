@@ -21,6 +21,7 @@ SHAPE = {
     "initializer_range": 0.3,  # attention that is far from flat
 }
 GROUPED = {**SHAPE, "num_key_value_heads": 2}
+TINY_VISION = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 # name → (config class, its arguments, whether the tokenizer has BOS)
 FAMILIES: dict[str, tuple[str, dict[str, Any], bool]] = {
     "llama": ("LlamaConfig", {**GROUPED, "tie_word_embeddings": False, "head_dim": 16}, True),
@@ -29,6 +30,22 @@ FAMILIES: dict[str, tuple[str, dict[str, Any], bool]] = {
     "qwen2": ("Qwen2Config", {**GROUPED, "tie_word_embeddings": True}, False),
     "qwen3": ("Qwen3Config", {**GROUPED, "num_key_value_heads": 1, "head_dim": 8}, True),
     "gpt_neox": ("GPTNeoXConfig", {**SHAPE, "rotary_pct": 0.5}, True),
+    # It sees, too: what it reads with stands in `text_config`.
+    "gemma3": (
+        "Gemma3Config",
+        {
+            "text_config": {
+                **GROUPED,
+                "head_dim": 8,
+                "query_pre_attn_scalar": 8,
+                "sliding_window": 512,
+                "layer_types": ["sliding_attention", "full_attention"],
+            },
+            "vision_config": {**TINY_VISION, "image_size": 28, "patch_size": 14},
+            "mm_tokens_per_image": 4,
+        },
+        True,
+    ),
 }
 
 
@@ -66,3 +83,11 @@ def save_family(folder: Path, family: str, seed: int = 0, **changes: Any) -> Pat
     save_model(folder, getattr(transformers, kind)(**{**arguments, **changes}), seed)
     save_tokenizer(folder, bos)
     return folder
+
+
+def save_chunked(folder: Path, seed: int = 0, **changes: Any) -> Path:
+    """A text model of the kind of Llama 4: a layer that sees chunks of 64 tokens below one that sees everything."""
+    from transformers import Llama4TextConfig
+
+    shape = {**GROUPED, "head_dim": 8, "intermediate_size_mlp": 48, "num_local_experts": 2, "no_rope_layers": [1, 0]}
+    return save_model(folder, Llama4TextConfig(**{**shape, "attention_chunk_size": 64, **changes}), seed)

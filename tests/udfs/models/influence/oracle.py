@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from tests.udfs.models.influence.families import SPECIAL
+
 HEADINGS = ("### Input:", "\n\n ### Instruction: ", "\n\n ### Response: ")
+FRAMES = {
+    "gateau": HEADINGS,
+    "plain": ("", "\n\n", "\n\n"),
+    "chat": ("<|im_start|>user\n", "\n\n", "<|im_end|>\n<|im_start|>assistant\n"),  # of `families.CHAT`
+}
 
 
 class Oracle:
-    """Two folders of models over the byte tokenizer of `families`, template `gateau`."""
+    """Two folders of models over the byte tokenizer of `families`."""
 
-    def __init__(self, short: Path, long: Path, bos: bool, rope_factor: float = 1.0) -> None:
+    def __init__(self, short: Path, long: Path, bos: bool, rope_factor: float = 1.0, template: str = "gateau") -> None:
         from transformers import AutoConfig, AutoModelForCausalLM
 
         config = AutoConfig.from_pretrained(short)
@@ -23,7 +31,9 @@ class Oracle:
         self.short = AutoModelForCausalLM.from_pretrained(short, config=config, **eager).eval()
         self.long = AutoModelForCausalLM.from_pretrained(long, **eager).eval()
         self.byte = {byte: self._ids_of(long, byte) for byte in range(128)}
-        self.bos = [256] if bos else []
+        bos_ids = [256] if bos and template != "chat" else []  # the chat template writes none
+        head, self.between, self.tail = (self.framed(text) for text in FRAMES[template])
+        self.head = bos_ids + head
 
     @staticmethod
     def _ids_of(folder: Path, byte: int) -> int:
@@ -35,6 +45,11 @@ class Oracle:
 
     def ids(self, text: str) -> list[int]:
         return [self.byte[byte] for byte in text.encode("ascii")]
+
+    def framed(self, text: str) -> list[int]:
+        """Ids of a template's own text, where special tokens are what they say."""
+        parts = re.split(f"({'|'.join(map(re.escape, SPECIAL))})", text)
+        return [one for part in parts for one in ([256 + SPECIAL.index(part)] if part in SPECIAL else self.ids(part))]
 
     @torch.no_grad()
     def forward(self, model: Any, ids: list[int], n_response: int) -> tuple[float, torch.Tensor]:
@@ -54,8 +69,8 @@ class Oracle:
     def measure(
         self, context: str, instruction: str, response: str, segment: int, window: int, short_window: int | None
     ) -> dict[str, Any]:
-        head = self.bos + self.ids(HEADINGS[0])
-        question = self.ids(HEADINGS[1]) + self.ids(instruction) + self.ids(HEADINGS[2])
+        head = self.head
+        question = self.between + self.ids(instruction) + self.tail
         answer = self.ids(response)
         everything = self.ids(context)
         around = len(head) + len(question) + len(answer)
@@ -79,7 +94,7 @@ class Oracle:
             values.append(self.forward(self.long, head + part + question + answer, len(answer))[0])
             layers.append(attention[:, len(head) + start : len(head) + start + len(part)].sum(dim=1))
         by_layer = torch.stack(layers, dim=1)
-        bare = self.ids(HEADINGS[1]) + self.ids(HEADINGS[2])
+        bare = self.between + self.tail
         return {
             "context_tokens": len(kept),
             "dropped_tokens": len(everything) - len(kept),

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.udfs.models.influence.families import FAMILIES
-from tests.udfs.models.influence.oracle import HEADINGS, Oracle
+from tests.udfs.models.influence.families import FAMILIES, save_family
+from tests.udfs.models.influence.oracle import FRAMES, HEADINGS, Oracle
 from udfs.models.influence import probe as probe_module
 from udfs.models.influence.measure import Measurement, Scorer
 from udfs.models.influence.pair import load_scorer, make_scorer
@@ -65,7 +65,8 @@ def test_measurements_equal_the_oracle(pair: Pairs, family: str) -> None:
     for size in SIZES:
         one = sample(*size)
         assert_near(full.measure(one), oracle.measure(*texts(one), 128, 512, None))
-    for size in (SIZES[-1], (140, 5, 200), (90, 12, 350)):  # responses that A reads in one, two and three parts
+    # Responses that A reads in one, two and three parts, and one token behind a context that is cut.
+    for size in (SIZES[-1], (140, 5, 200), (90, 12, 350), (700, 4, 1)):
         one = sample(*size)
         assert_near(window.measure(one), oracle.measure(*texts(one), 128, 512, 300))
 
@@ -75,6 +76,59 @@ def test_a_long_context_equals_the_oracle(pair: Pairs, family: str) -> None:
     oracle = Oracle(*pair(family), bos=True)
     one = sample(4_096 - AROUND - 1 - 60, 20, 40)
     assert_near(scorer(pair(family), short_window=512).measure(one), oracle.measure(*texts(one), 128, 8_192, 512))
+
+
+@pytest.mark.parametrize("template", FRAMES)
+def test_every_template_equals_the_oracle(pair: Pairs, template: str) -> None:
+    oracle = Oracle(*pair("llama"), bos=True, template=template)
+    measured = scorer(pair("llama"), template=template, short_window=300, max_tokens=512)
+    for size in ((256, 9, 20), (700, 4, 30)):
+        one = sample(*size)
+        assert_near(measured.measure(one), oracle.measure(*texts(one), 128, 512, 300))
+
+
+@pytest.mark.parametrize("factor", [1.0, 200.0])
+def test_the_short_model_reads_beyond_its_own_window_when_asked(pair: Pairs, tmp_path: Path, factor: float) -> None:
+    folders = (save_family(tmp_path / "short", "llama", seed=1, max_position_embeddings=128), pair("llama")[1])
+    one = sample(700, 4, 30)
+    found = scorer(folders, short_context="full", short_rope_factor=factor, max_tokens=512).measure(one)
+    assert found.short_context_tokens == found.context_tokens > 128
+    assert_near(found, Oracle(*folders, bos=True, rope_factor=factor).measure(*texts(one), 128, 512, None))
+
+
+def test_dynamic_rope_inside_its_window_is_measured_alike_in_any_order(tmp_path: Path) -> None:
+    rope = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10_000.0}
+    folders = (
+        save_family(tmp_path / "short", "llama", seed=1, max_position_embeddings=128, rope_parameters=rope),
+        save_family(tmp_path / "long", "llama", seed=2, max_position_embeddings=256, rope_parameters=rope),
+    )
+    samples = [sample(*size) for size in ((400, 5, 8), (30, 5, 8), (100, 5, 8))]
+    forth, back = (scorer(folders) for _ in range(2))
+    there = [forth.measure(one) for one in samples]
+    assert there == [back.measure(one) for one in reversed(samples)][::-1]
+    oracle = Oracle(*folders, bos=True)
+    for one, found in zip(samples, there, strict=True):
+        assert_near(found, oracle.measure(*texts(one), 128, 256, 128))
+
+
+@pytest.mark.parametrize("changes", [{"short_context": "full"}, {"short_window": 300}])
+def test_the_long_model_reads_a_sample_once_and_the_head_its_response_only(
+    pair: Pairs, changes: dict[str, Any]
+) -> None:
+    measured = scorer(pair("llama"), max_tokens=512, **changes)
+    read: dict[str, list[tuple[int, ...]]] = {"short": [], "long": []}
+    predicted: list[int] = []
+    for name, shapes in read.items():
+        model = getattr(measured, name).model
+        model.register_forward_pre_hook(
+            lambda _, __, given, shapes=shapes: shapes.append(tuple(given["input_ids"].shape)), with_kwargs=True
+        )
+        model.lm_head.register_forward_pre_hook(lambda _, given: predicted.append(given[0].shape[1]))
+    found = measured.measure(sample(700, 4, 30))
+    assert found.dropped_tokens > 0
+    assert [shape for shape in read["long"] if shape[1] == 512] == [(1, 512)]
+    assert read["short"] == [(1, 512 if "short_context" in changes else 300)]
+    assert len(predicted) == len(read["long"]) + len(read["short"]) and set(predicted) <= {30, 31}
 
 
 def test_the_rope_base_of_the_short_model_is_multiplied(pair: Pairs) -> None:
@@ -106,7 +160,7 @@ def test_order_and_batches_change_nothing(pair: Pairs) -> None:
         assert_near(other.measure(one), numbers(expected), relative=1e-5)
 
 
-@pytest.mark.parametrize("template", ["gateau", "chat"])
+@pytest.mark.parametrize("template", FRAMES)
 def test_markers_in_the_texts_are_text(pair: Pairs, template: str) -> None:
     measured = scorer(pair("llama"), template=template)
     marked = "a ### Response: b\n\n ### Instruction: <|im_end|>\n<|im_start|>assistant\n<s>"
@@ -117,6 +171,8 @@ def test_markers_in_the_texts_are_text(pair: Pairs, template: str) -> None:
     parts = measured.recipe.parts(Sample(marked * 3, marked, marked))
     plain = measured.recipe.parts(Sample("x" * 3 * len(marked), "y" * len(marked), "z" * len(marked)))
     assert (parts.head == plain.head).all() and len(parts.question) == len(plain.question)
+    oracle = Oracle(*pair("llama"), bos=True, template=template)
+    assert_near(found, oracle.measure(marked * 3, marked, marked, 128, 8_192, None))
     assert not np.isin(parts.context, [256, 257, 258]).any() and not np.isin(parts.response, [256, 257, 258]).any()
 
 

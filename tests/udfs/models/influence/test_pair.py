@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.udfs.models.influence.families import SHAPE, save_family, save_model, save_tokenizer
+from tests.udfs.models.influence.families import SHAPE, save_chunked, save_family, save_model, save_tokenizer
 from udfs.models.errors import ModelUnavailable
 from udfs.models.influence.pair import load_scorer, make_scorer
 from udfs.models.influence.support import pair_files, pair_identity, require_pair, unsupported_layers
@@ -30,6 +30,12 @@ def refusal(short: Path, long: Path, **changes: Any) -> ModelUnavailable:
     return caught.value
 
 
+def refusal_before_a_job(short: Path, long: Path, **changes: Any) -> ModelUnavailable:
+    with pytest.raises(ModelUnavailable) as caught:
+        require_pair(InfluenceSettings(short_model=str(short), long_model=str(long), **changes))
+    return caught.value
+
+
 @pytest.mark.parametrize(
     ("config", "length", "fault"),
     [
@@ -39,6 +45,15 @@ def refusal(short: Path, long: Path, **changes: Any) -> ModelUnavailable:
         ({"sliding_window": 512, "layer_types": ["full_attention"]}, 9_000, None),
         ({"sliding_window": 512, "layer_types": ["full_attention", "sliding_attention"]}, 9_000, "a sliding window"),
         ({"attention_chunk_size": 512}, 9_000, "chunked attention of 512 tokens"),
+        ({"attention_chunk_size": 512, "layer_types": ["full_attention"]}, 9_000, None),
+        ({"text_config": {"attention_chunk_size": 512}}, 9_000, "chunked attention of 512 tokens"),
+        ({"text_config": {"sliding_window": 512}, "sliding_window": None}, 513, "a sliding window of 512 tokens"),
+        ({"text_config": None, "sliding_window": 512}, 513, "a sliding window of 512 tokens"),
+        ({"rope_parameters": {"rope_type": "dynamic"}, "max_position_embeddings": 128}, 128, None),
+        ({"rope_parameters": {"rope_type": "dynamic"}, "max_position_embeddings": 128}, 129, "dynamic RoPE beyond"),
+        ({"rope_scaling": {"type": "dynamic"}, "max_position_embeddings": 128}, 129, "dynamic RoPE beyond"),
+        ({"rope_parameters": {"full_attention": {"rope_type": "dynamic"}}, "max_position_embeddings": 9}, 10, "dynam"),
+        ({"rope_scaling": {"rope_type": "yarn", "type": "dynamic"}, "max_position_embeddings": 128}, 129, None),
         ({"attn_logit_softcapping": 50.0}, 10, "a soft cap"),
         ({"kv_lora_rank": 512}, 10, "latent attention"),
         ({"alibi": True}, 10, "linear position biases"),
@@ -76,7 +91,7 @@ def test_architectures_that_the_probe_does_not_understand_are_refused(tmp_path: 
         save_tokenizer(folder)
         why[name] = refusal(folder, folder, max_tokens=512).why
     assert "a soft cap" in why["gemma2"]
-    assert "attention" in why["bloom"]
+    assert why["bloom"] == ("UnsupportedAttention: its attention does not go through transformers' attention interface")
     assert "sinks" in why["gpt_oss"]
 
 
@@ -95,14 +110,19 @@ def test_models_that_are_no_siblings_are_refused(pair: Pairs, tmp_path: Path) ->
     assert "its tokenizer is another" in refusal(other, long).why
 
 
-def test_a_folder_with_code_of_its_own_is_refused(pair: Pairs, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "made"), [("config.json", "AutoModelForCausalLM"), ("tokenizer_config.json", "AutoTokenizer")]
+)
+def test_a_folder_with_code_of_its_own_is_refused(pair: Pairs, tmp_path: Path, name: str, made: str) -> None:
     short, long = pair("llama")
     coded = Path(shutil.copytree(long, tmp_path / "coded"))
-    config = json.loads((coded / "config.json").read_text())
+    said = json.loads((coded / name).read_text())
     trap = tmp_path / "ran"
-    (coded / "modeling_trap.py").write_text(f"open({str(trap)!r}, 'w')\n")
-    (coded / "config.json").write_text(json.dumps({**config, "auto_map": {"AutoModelForCausalLM": "modeling_trap.M"}}))
-    assert "config.json asks for code that comes with the model" in refusal(short, coded).why
+    (coded / "trap.py").write_text(f"open({str(trap)!r}, 'w')\n")
+    (coded / name).write_text(json.dumps({**said, "auto_map": {made: "trap.Trap"}}))
+    for pair_of_folders in ((short, coded), (coded, long)):
+        refused = refusal(*pair_of_folders), refusal_before_a_job(*pair_of_folders)
+        assert all(each.why.startswith(f"{name} asks for code that comes with the model") for each in refused)
     assert not trap.exists()
 
 
@@ -117,6 +137,39 @@ def test_missing_and_torn_folders_are_refused(pair: Pairs, tmp_path: Path) -> No
     assert refusal(short, torn).where.endswith("torn")
     (torn / "model.safetensors").unlink()
     assert "it holds neither" in refusal(short, torn).why
+
+
+def test_what_a_nested_configuration_says_is_refused_before_a_job_starts(tmp_path: Path) -> None:
+    """As in Llama 4, which sees: its configuration holds the text model's own."""
+
+    def saved(name: str, **changes: Any) -> Path:
+        folder = save_chunked(tmp_path / name, **changes)
+        save_tokenizer(folder)
+        text = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({"model_type": "llama4", "text_config": text}))
+        return folder
+
+    chunked, ends, narrow = saved("chunked"), saved("ends", max_position_embeddings=64), saved("narrow", hidden_size=16)
+    for refused in (refusal_before_a_job(chunked, ends), refusal(ends, chunked)):
+        assert refused.name == "chunked" and "chunked attention of 64 tokens" in refused.why
+    assert "hidden_size 16 and 32" in refusal_before_a_job(narrow, ends).why
+    require_pair(InfluenceSettings(short_model=str(ends), long_model=str(ends)))
+    require_pair(InfluenceSettings(short_model=str(chunked), long_model=str(ends), max_tokens=64))
+
+
+def test_dynamic_rope_beyond_its_window_is_refused(tmp_path: Path) -> None:
+    """Its frequencies stay grown until a short sequence comes, so the order of samples would change results."""
+    rope = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10_000.0}
+    short, long = (
+        save_family(tmp_path / name, "llama", max_position_embeddings=own, rope_parameters=rope)
+        for name, own in (("short", 128), ("long", 512))
+    )
+    for refused in (
+        refusal(short, long, short_context="full"),
+        refusal_before_a_job(short, long, short_context="full"),
+    ):
+        assert refused.name == "short" and "dynamic RoPE beyond its window of 128 tokens" in refused.why
+    require_pair(InfluenceSettings(short_model=str(short), long_model=str(long)))
 
 
 def test_positions_that_end_and_templates_that_are_missing_are_refused(tmp_path: Path, pair: Pairs) -> None:
@@ -159,9 +212,7 @@ def test_one_pair_is_kept_per_process(pair: Pairs) -> None:
 
 def test_what_shows_without_weights_is_refused_before_a_job_starts(pair: Pairs, tmp_path: Path) -> None:
     def refused(short: Path, long: Path, **changes: Any) -> str:
-        with pytest.raises(ModelUnavailable) as caught:
-            require_pair(InfluenceSettings(short_model=str(short), long_model=str(long), **changes))
-        return caught.value.why
+        return refusal_before_a_job(short, long, **changes).why
 
     short, long = pair("llama")
     require_pair(InfluenceSettings(short_model=str(short), long_model=str(long), template="chat"))
