@@ -103,7 +103,7 @@ class TypeSettings(Section):
 
     k: Positive = 10
     seed: Count = 7
-    max_fit_rows: Positive = 100_000
+    max_fit_rows: Positive = 20_000  # of the conversations, by hash: their vectors are fitted on the driver
     examples_per_cluster: Positive = 12
     drift_similarity: Share = 0.35  # below it a new conversation counts as drifted
 

@@ -94,10 +94,10 @@ class _Start:
         # Layer 0: the code of the token before; whether a heading is near; the bag, of rare tokens above all.
         self._look(first, 0, *_step_back(self.turns, 1), self.spread)
         self._carry(first, 0, one[self.code], one[:, self.previous] * self.spread)
-        self._look(first, 1, *_window(self.turns, HEADED_NEAR, HEADED_GONE, HEADED_APART), self.spread)
+        self._look(first, 1, *window(self.turns, HEADED_NEAR, HEADED_GONE, HEADED_APART), self.spread)
         self._prefer(first, 1, half - 2, HEADING, HEADING_SCORE, self.spread, 1 / self.spread)
         self._carry(first, 1, one[HEADING : HEADING + 1] * self.spread, one[:, HEADED : HEADED + 1])
-        self._look(first, 2, *_window(self.turns, NEAR, GONE, APART, FALL), self.spread)
+        self._look(first, 2, *window(self.turns, NEAR, GONE, APART, FALL), self.spread)
         self._prefer(first, 2, half - 2, RARITY, RARITY_POWER, self.spread, RARITY_SIZE / self.spread)
         self._carry(first, 2, one[self.bag], one[:, self.bag] @ self.turned * BAG_WRITE * self.spread)
         # Layer 1: what follows a match in a like place; nothing of the place itself. One head is left without work.
@@ -204,7 +204,7 @@ def _step_back(turns: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
     return sizes * np.cos(steps * pairs), sizes * np.sin(steps * pairs)
 
 
-def _window(turns: np.ndarray, near: int, gone: int, apart: float, fall: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+def window(turns: np.ndarray, near: int, gone: int, apart: float, fall: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """Cosines and sines that fall by `fall` nats a token over `near` tokens, and are `apart` lower from `gone` on."""
 
     def turned(places: np.ndarray) -> np.ndarray:
