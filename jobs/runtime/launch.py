@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from jobs.runtime import checkout
-from jobs.runtime.health import Finding, quick
+from jobs.runtime.errors import SettingsFault
+from jobs.runtime.health import quick
 from jobs.runtime.jars import jar_paths
 from jobs.runtime.java import SEARCH_PATH, find_java
 
@@ -47,21 +48,24 @@ class Launch:
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
-    """Check the machine, then replace this process; ends with status 1 when something must be mended first."""
+    """Check the machine, then replace this process; ends with status 2 when something must be mended first."""
     environment = dict(os.environ)
-    broken = [finding for finding in quick(environment) if finding.state == "bad"]
-    if broken:
-        sys.exit(complaint(broken))
+    try:
+        require_machine(environment)
+    except SettingsFault as fault:
+        print(f"spark-submit: {fault}", file=sys.stderr)
+        sys.exit(fault.exit_status)
     if sys.stdout.isatty():
         environment[TERMINAL] = str(os.get_terminal_size(sys.stdout.fileno()).columns)
     launch = prepare(arguments, environment)
     os.execve(launch.command[0], launch.command, launch.environment)
 
 
-def complaint(findings: Sequence[Finding]) -> str:
-    """Each fault with the command that mends it."""
-    lines = [f"spark-submit: {finding.name}: {finding.detail}\n  -> {finding.mend}" for finding in findings]
-    return "\n".join(lines)
+def require_machine(environment: Mapping[str, str]) -> None:
+    """Raise SettingsFault with all that a JVM needs and is not here, each with the command that mends it."""
+    broken = [finding for finding in quick(environment) if finding.state == "bad"]
+    if broken:
+        raise SettingsFault([f"{finding.name}: {finding.detail}\n  -> {finding.mend}" for finding in broken])
 
 
 def prepare(arguments: Sequence[str], environment: Mapping[str, str]) -> Launch:

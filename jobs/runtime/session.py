@@ -17,9 +17,19 @@ from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
 from jobs.runtime import checkout
-from jobs.runtime.jars import faults, jar_paths, read_lock
+from jobs.runtime.errors import SettingsFault
+from jobs.runtime.jars import jar_paths
 from jobs.runtime.java import find_java
-from jobs.runtime.launch import DAEMON, WAREHOUSE, WORKER_DAEMON, defaults, is_local, jvm_options, read_confs
+from jobs.runtime.launch import (
+    DAEMON,
+    WAREHOUSE,
+    WORKER_DAEMON,
+    defaults,
+    is_local,
+    jvm_options,
+    read_confs,
+    require_machine,
+)
 
 # Classes whose absence Spark mentions late or never, and who brings them.
 NEEDED = {"io.delta.sql.DeltaSparkSessionExtension": "Delta", "org.graphframes.GraphFramePythonAPI": "GraphFrames"}
@@ -31,10 +41,12 @@ def build_session(name: str, extra: Mapping[str, str] | None = None) -> SparkSes
     """A session that can read Delta and run GraphFrames.
 
     `extra` overrides the file's confs under plain Python, and is ignored where a platform made the JVM.
-    Raises RuntimeError when one of the two is not on the class path, because Spark itself only warns about it.
+    Raises SettingsFault when there is no Java that Spark can run on, when the jars have not been fetched, and when one
+    of the two is not on the class path, because Spark itself only warns about it.
     """
     builder = SparkSession.builder.appName(name)
     if not launched_by_platform():
+        require_machine(os.environ)
         confs = static_confs() | dict(extra or {})
         local = is_local(confs["spark.master"])
         confs = class_path(local) | (WORKER_DAEMON | WAREHOUSE if local else {}) | confs
@@ -65,13 +77,7 @@ def static_confs() -> dict[str, str]:
 
 
 def class_path(local: bool) -> dict[str, str]:
-    """The locked jars as a conf: on the driver's class path where it is the only JVM, shipped otherwise.
-
-    Raises RuntimeError when they have not been fetched.
-    """
-    missing = faults(read_lock(), checkout.JARS, hashes=False)
-    if missing:
-        raise RuntimeError(f"The jars are not all there ({'; '.join(missing)}). Run `make setup`.")
+    """The locked jars as a conf: on the driver's class path where it is the only JVM, shipped otherwise."""
     paths = [str(path) for path in jar_paths()]
     return {"spark.driver.extraClassPath": ":".join(paths)} if local else {"spark.jars": ",".join(paths)}
 
@@ -81,7 +87,7 @@ def prepare_environment(master: str) -> None:
     java = find_java(os.environ)
     values = defaults(os.environ, master) | {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
     if java is not None:
-        values["JAVA_HOME"] = str(java.home)
+        os.environ["JAVA_HOME"] = str(java.home)  # what the caller named may be one that Spark cannot run on
     for name, value in values.items():
         os.environ.setdefault(name, value)
     os.environ["SPARK_SUBMIT_OPTS"] = jvm_options(os.environ, archive=is_local(master))
@@ -109,7 +115,7 @@ def warm_workers(session: SparkSession) -> Iterator[None]:
 
 
 def require_classes(session: SparkSession) -> None:
-    """Fail at once when the extensions are not on the class path."""
+    """Raise SettingsFault at once when the extensions are not on the class path."""
     jvm = session.sparkContext._jvm
     assert jvm is not None
     loader = jvm.java.lang.Thread.currentThread().getContextClassLoader()
@@ -117,7 +123,9 @@ def require_classes(session: SparkSession) -> None:
         try:
             jvm.java.lang.Class.forName(name, False, loader)
         except Exception as error:
-            raise RuntimeError(
-                f"The {library} jar is not on Spark's class path. On this machine run `make setup` and start the job "
-                "through .venv/bin/spark-submit; on a cluster install the library that infra/jars.lock names."
+            raise SettingsFault(
+                [
+                    f"the {library} jar is not on Spark's class path. On this machine run `make setup` and start the "
+                    "job through .venv/bin/spark-submit; on a cluster install the library that infra/jars.lock names"
+                ]
             ) from error

@@ -5,7 +5,7 @@ It lists and hashes; what is inside a file is read later, on executors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,28 +20,50 @@ from jobs.runtime.settings import InputSettings, Settings
 from jobs.runtime.summary import Summary
 from jobs.runtime.tables import Tables
 from udfs.readers import InputFaults, InputFile, list_inputs
+from udfs.readers.formats import known_endings
 from udfs.readers.hashing import hash_files
 
 KINDS = ("conversations", "documents", "imports")
 COLUMNS = "path string, kind string, format string, size bigint, mtime_ns bigint"
 NOTE = {"stage": "source_files"}
+MOST_SKIPPED = 5  # that are named: a folder of pictures holds any number
 
 
-def find_inputs(inputs: InputSettings, seen: Callable[[InputFile], bool] | None = None) -> list[InputFile]:
+def find_inputs(
+    inputs: InputSettings,
+    seen: Callable[[InputFile], bool] | None = None,
+    skipped: dict[str, list[str]] | None = None,
+) -> list[InputFile]:
     """Every file the globs name; what was `seen` before is not looked into.
 
-    Raises SettingsFault with all faults of all lists at once.
+    `skipped` gets, by kind of input, the files below folders that are of no kind that is read. Raises SettingsFault
+    with all faults of all lists at once.
     """
     found: list[InputFile] = []
     faults: list[str] = []
     for kind in KINDS:
+        passed: list[str] = []
         try:
-            found.extend(list_inputs(getattr(inputs, kind), kind, seen))
+            found.extend(list_inputs(getattr(inputs, kind), kind, seen, passed))
+            if skipped is not None:
+                skipped[kind] = passed
         except InputFaults as error:
             faults.extend(f"inputs.{kind}: {fault}" for fault in error.faults)
     if faults:
         raise SettingsFault(faults)
     return found
+
+
+def skipped_lines(skipped: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """A sentence for each kind of input of which folders hold files that are not read; the first are named."""
+    for kind, paths in skipped.items():
+        if paths:
+            more = f" and {len(paths) - MOST_SKIPPED:,} more" if len(paths) > MOST_SKIPPED else ""
+            yield (
+                f"inputs.{kind}: {len(paths):,} files below folders were skipped for their endings: "
+                f"{', '.join(paths[:MOST_SKIPPED])}{more}. Read are {known_endings(kind)}: convert what is data, move "
+                "the rest away"
+            )
 
 
 def are_given(inputs: InputSettings) -> bool:
@@ -74,13 +96,17 @@ class Seen:
         return listed is not None and listed.stands_as(file.size, file.mtime_ns)
 
 
-def register(tables: Tables, files: list[InputFile], summary: Summary) -> int:
-    """Append files that are new or whose content changed; returns how many.
+def register(
+    tables: Tables, files: list[InputFile], summary: Summary, skipped: Mapping[str, Sequence[str]] | None = None
+) -> int:
+    """Append files that are new or whose content changed; returns how many. What was `skipped` is named in the summary.
 
     A file of known path, size and time is not hashed again; one that was only touched is hashed once. A file whose
     content changed under its name is named in the summary, and so is one that is gone, when it is first missed. A
     file that cannot be hashed is registered without: it is read, or waits, and is hashed again by the next run.
     """
+    for sentence in skipped_lines(skipped or {}):
+        summary.warn(sentence)
     known = registered(tables)
     changes = Changes(tables.run_id)
     _miss(known, files, summary, changes)

@@ -37,7 +37,7 @@ from jobs.runtime.schedule import Step, run_steps
 from jobs.runtime.scorers import compare_scorers
 from jobs.runtime.session import warm_workers
 from jobs.runtime.settings import Settings
-from jobs.runtime.sources import KINDS, Seen, are_given, find_inputs, inputs_of, register
+from jobs.runtime.sources import KINDS, Seen, are_given, find_inputs, inputs_of, register, skipped_lines
 from jobs.runtime.stage import Stage
 from jobs.runtime.standing import what_next
 from jobs.runtime.stopping import Stop
@@ -95,6 +95,7 @@ class Synthesis:
         self._rounds = ROUND if set(ROUND) <= {stage.name for stage in stages} else ()
         self._choices = choices
         self._listed: list[InputFile] | None = None  # for the next pass, if it was made already
+        self._skipped: dict[str, list[str]] = {}  # by the last listing, of each kind of input
 
     def run(self) -> int:
         """Run to the end and return the exit status (design: 0, 2, 4, 5, 6; 1 is a bug)."""
@@ -110,6 +111,8 @@ class Synthesis:
             files = self._inputs(tables)
         for file in files:
             say(f"{file.kind:<14} {file.format:<24} {file.size:>12,} bytes  {file.path}")
+        for sentence in skipped_lines(self._skipped):
+            say(f"warning: {sentence}")
         return 0
 
     def _run(self, stop: Stop, tables: Tables) -> int:
@@ -213,13 +216,15 @@ class Synthesis:
     def _pass(self, runner: Runner, lineage: Lineage, stop: Stop) -> None:
         files = self._inputs(runner.tables)
         suit_plans(self._spark, self._settings.storage, (file.size for file in files))
-        register(runner.tables, files, runner.summary)
+        register(runner.tables, files, runner.summary, self._skipped)
         run_steps(list(self._steps(runner, lineage)), stop.check)
 
     def _inputs(self, tables: Tables) -> list[InputFile]:
         """The inputs of a pass: those of the first one as they were listed before the run. Raises SettingsFault."""
         files, self._listed = self._listed, None
-        return find_inputs(inputs_of(self._settings, tables.state), Seen(tables)) if files is None else files
+        if files is None:
+            files = find_inputs(inputs_of(self._settings, tables.state), Seen(tables), self._skipped)
+        return files
 
     def _steps(self, runner: Runner, lineage: Lineage) -> Iterator[Step]:
         """The chosen stages; those of a round are one step, whichever of them was chosen."""
@@ -296,7 +301,7 @@ class Synthesis:
 
     def _require_inputs(self, tables: Tables) -> None:
         """All inputs are there and can be read. Raises SettingsFault."""
-        files = find_inputs(self._settings.inputs, Seen(tables))
+        files = find_inputs(self._settings.inputs, Seen(tables), self._skipped)
         self._listed = files if are_given(self._settings.inputs) else None
 
     def _require_root(self, state: str) -> None:

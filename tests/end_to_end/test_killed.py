@@ -15,7 +15,7 @@ from jobs.runtime.synthesis import Choices, Synthesis
 from jobs.stages import STAGES
 from tests.faults.account import Kills, noted, require_equal
 from tests.faults.corpus import teacher, write_corpus
-from tests.faults.job import DIES, Job
+from tests.faults.job import DIES, WORKER, Job, calling
 from tests.faults.service import FAULTS, Service
 
 LAST = "meta_records"
@@ -48,7 +48,7 @@ def test_a_worker_the_server_and_two_runs_are_killed(spark: SparkSession, tmp_pa
     with Job(root, asking, "--until", LAST) as job:
         assert job.wait_for(lambda: service.answered >= 1), job.said
         with noted(kills):
-            assert job.kill_one("pyspark.worker", min)
+            assert job.wait_for(lambda: job.kill_one(WORKER, calling(service.port))), job.said
         assert job.wait_for(lambda: service.answered >= 3), job.said
         with noted(kills):
             service.restart(0.2)

@@ -14,6 +14,7 @@ from typing import Any
 
 _FENCE = re.compile(r"^<<<([^\n]*?) ([0-9a-f]{12})>>>\n(.*?)\n<<<end \2>>>$", re.DOTALL | re.MULTILINE)
 _UNGROUNDED = re.compile(r"\[\[ungrounded:([\w,]+)\]\]")  # seeds with which an answer is not to rest on its documents
+_MANY = re.compile(r"\[\[values:(\d+)\]\]")  # how many values of a field a meta reply is to have
 _WORD = re.compile(r"[^\W\d_]{5,20}")
 _SENTENCE = re.compile(r"[^.!?\n]{30,280}[.!?](?=\s|$)")
 _COMMON = re.compile(
@@ -175,6 +176,9 @@ def reply_to(body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         mark = _UNGROUNDED.search(prompt)
         if task == "answer" and mark and str(body.get("seed")) in mark[1].split(","):
             value["response"] = "Dragons ate whatever there was. Elves sang for hours. Wizards wept until the morning."
+        many = _MANY.search(prompt)
+        if task == "meta" and many:
+            value["tasks"] = [f"task {number}" for number in range(int(many[1]))]
         return task, value
     return task, shaped(schema, _top_words(prompt, 3))
 

@@ -26,6 +26,8 @@ def write_corpus(folder: Path) -> list[str]:
         "targets={single: 3, multi: 1}",
         "classifier={trees: 20, floor_rows: 1000}",
         "embedder={chunks: 1, chunk_tokens: 64}",
+        "selection.by=influence",  # so that every stage has its turn
+        "influence={max_tokens: 512, device: cpu}",
     ]
 
 

@@ -10,12 +10,15 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SUBMIT = Path(sys.prefix) / "bin" / "spark-submit"
 MAIN_JOB = REPOSITORY / "jobs" / "synthesize.py"
+WORKER = "pyspark.worker"  # in the command line of Python workers, and of the process that they are forked from
+Pick = Callable[[list[psutil.Process]], psutil.Process | None]
 DIES = Path(__file__).with_name("dies.py")
 SLACK_S = 900.0  # no process of these tests lives longer, whatever happens
 
@@ -94,20 +97,48 @@ class Job:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def kill_one(self, words: str, pick: Callable[[list[int]], int]) -> bool:
-        """SIGKILL for one of its processes with these words in the command line; False when there is none."""
-        found = sorted(process.pid for process in self._others() if words in " ".join(process.cmdline()))
-        if not found:
+    def kill_one(self, words: str, pick: Pick) -> bool:
+        """SIGKILL for one of its processes with these words in the command line; False when there is none to pick."""
+        found = self.workers() if words == WORKER else [one for one in self._others() if words in said_by(one)]
+        try:
+            picked = pick(found) if found else None
+            if picked is not None:
+                picked.kill()
+            return picked is not None
+        except psutil.NoSuchProcess:  # it ended meanwhile
             return False
-        os.kill(pick(found), signal.SIGKILL)
-        return True
+
+    def workers(self) -> list[psutil.Process]:
+        """Its Python workers: those that were forked, not the process that they are forked from.
+
+        That one has their command line too, and the smallest number, and lives through whatever befalls a worker.
+        """
+        alike = [process for process in self._others() if WORKER in said_by(process)]
+        numbers = {process.pid for process in alike}
+        return [process for process in alike if process.info["ppid"] in numbers]
 
     def _others(self) -> list[psutil.Process]:
+        """All processes of its session, by number."""
         mine = []
-        for process in psutil.process_iter(["cmdline"]):
+        for process in psutil.process_iter(["cmdline", "ppid"]):
             try:
                 if os.getsid(process.pid) == self.process.pid and process.info["cmdline"]:
                     mine.append(process)
             except (ProcessLookupError, psutil.Error):
                 continue
         return mine
+
+
+def said_by(process: psutil.Process) -> str:
+    """The command line it was found with."""
+    return " ".join(process.info["cmdline"])
+
+
+def calling(port: int) -> Pick:
+    """The first that holds a connection to this port; most workers of a run are idle."""
+    return lambda found: next((one for one in found if port in (end.port for end in ends_of(one))), None)
+
+
+def ends_of(process: psutil.Process) -> list[Any]:
+    """The other ends of its connections."""
+    return [connection.raddr for connection in process.net_connections("tcp") if connection.raddr]

@@ -41,6 +41,10 @@ class Service:
         return self._running.base_url
 
     @property
+    def port(self) -> int:
+        return self._port
+
+    @property
     def answered(self) -> int:
         return sum(request["answered"] for request in logged(self._log))
 

@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 
 from tests.faults.account import Kills, noted, require_equal
 from tests.faults.corpus import teacher, write_corpus
-from tests.faults.job import Job
+from tests.faults.job import WORKER, Job, calling
 from tests.faults.service import FAULTS, Service
 
 pytestmark = [pytest.mark.spark, pytest.mark.faults, pytest.mark.timeout(7200)]
@@ -108,7 +108,7 @@ def kill(who: str, job: Job, service: Service, chance: random.Random) -> bool:
     if who == "server":
         service.restart(chance.uniform(0.0, 3.0))
         return True
-    return job.kill_one("pyspark.worker", chance.choice)
+    return job.kill_one(WORKER, calling(service.port)) or job.kill_one(WORKER, chance.choice)
 
 
 def finish(root: Path, given: list[str], service: Service) -> None:

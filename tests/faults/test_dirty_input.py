@@ -14,6 +14,7 @@ import pytest
 import zstandard
 from pyspark.sql import SparkSession
 
+from jobs.runtime.tables import Tables
 from tests.equality import tables_at
 from tests.fake_server.client import FakeServer
 from tests.faults.corpus import teacher, write_corpus
@@ -38,7 +39,7 @@ TORN = 400  # records of a file of which the end is missing
 
 def plant(folder: Path) -> dict[str, str]:
     """Add to a small corpus what a crawl brings; the reason for which each file is to be named."""
-    talk = [[f"{text} {prose('rice', 8)}", f"In short. {text[:200]}"] for text in HOSTILE.values() if len(text) < 10**5]
+    talk = [[f"{text} {prose('rice', 8)}", f"In short. {text[:200]}"] for text in HOSTILE.values()]
     write_conversations(folder / "talk-hostile.jsonl", talk)
     write_documents(folder / "docs-hostile.jsonl", [f"{text} {prose('amber', 8)}" for text in HOSTILE.values()])
     (folder / "docs-bad.jsonl").write_bytes(b"\n".join(line for _, line in BAD_LINES) + b"\n" * BLANK_LINES)
@@ -76,6 +77,7 @@ def test_a_crawl_goes_through_and_every_fault_is_told(spark: SparkSession, tmp_p
     given = [setting for setting in write_corpus(folder) if not setting.startswith("inputs.")]
     named = plant(folder)
     given += ["types.k=1"]  # what the fake server calls them does not go with the types of hostile text
+    given += ["targets={single: 9, multi: 2}"]  # most of the long documents, so that hostile ones have their turn
     given += [f"inputs.conversations=['{folder}/talk*']", f"inputs.documents=['{folder}/docs*']"]
     with FakeServer(key=os.environ["FAKE_KEY"]) as server:
         given += teacher(server.base_url)
@@ -100,6 +102,22 @@ def test_a_crawl_goes_through_and_every_fault_is_told(spark: SparkSession, tmp_p
     for file in ("docs-torn.jsonl.gz", "docs-torn.jsonl.zst"):
         assert 100 < reasons[file, None] < TORN, "what stands before the tear is kept"
     hostile = tables.read("conversations").where("path LIKE '%talk-hostile.jsonl'").select("id", "user_text")
-    assert hostile.count() == len(HOSTILE) - 1
+    assert hostile.count() == len(HOSTILE)
     asked = tables.read("meta_records").join(hostile.selectExpr("id AS conversation"), "conversation", "left_semi")
-    assert asked.count() == len(HOSTILE) - 1, "each of them went to the teacher, and what came back is told"
+    assert asked.count() == len(HOSTILE), "each of them went to the teacher, and what came back is told"
+    require_places(tables)
+
+
+def require_places(tables: Tables) -> None:
+    """Every document of a sample stands in its context where the row says, every exact span is what was quoted."""
+    texts = {row["id"]: row["text"] for row in tables.kept("documents").select("id", "text").collect()}
+    spans = hostile = 0
+    for row in tables.kept("samples").collect():
+        for part in row["documents"]:
+            assert row["context"][part["start"] : part["end"]] == texts[part["doc_id"]]
+            hostile += any(texts[part["doc_id"]].startswith(text[:40]) for text in HOSTILE.values())
+        for span in row["evidence"]:
+            quoted = texts[span["doc_id"]][span["start"] : span["end"]]
+            assert quoted and (not span["exact"] or quoted in row["response"]), (quoted, row["response"])
+            spans += span["exact"]
+    assert spans and hostile, "no exact span, or no hostile document in any sample: the test proves less than it says"

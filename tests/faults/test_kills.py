@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from tests.fake_server.client import FakeServer
 from tests.faults.account import noted, require_asked_once, require_equal
 from tests.faults.corpus import teacher, write_corpus
-from tests.faults.job import DIES, Job
+from tests.faults.job import DIES, WORKER, Job
 
 pytestmark = [pytest.mark.spark, pytest.mark.faults, pytest.mark.timeout(3600)]
 
@@ -29,6 +29,7 @@ POINTS = (
     "before write seed_paths",
     "after write edges",
     "before write samples",  # in the middle of a round
+    "before write influence",
     "before replace training_set",
     "before close",  # all is written, nothing is accounted for
 )
@@ -88,7 +89,7 @@ def test_the_driver_dies_between_writes_that_belong_together(
 @pytest.mark.parametrize(
     ("words", "master", "count"),
     [
-        ("pyspark.worker", "local[2,4]", WORKER_KILLS),
+        (WORKER, "local[2,4]", WORKER_KILLS),
         ("CoarseGrainedExecutorBackend", "local-cluster[2,1,1024]", EXECUTOR_KILLS),
     ],
 )

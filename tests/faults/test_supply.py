@@ -21,14 +21,22 @@ from tests.roots import prose, write_conversations, write_documents
 
 pytestmark = [pytest.mark.spark, pytest.mark.faults]
 
+FROM_TALK = "record_table = 'conversations'"
 PLENTY = [word for word in ("granite", "harbour") for _ in range(4)]
 
 
 def synthesize(
-    spark: SparkSession, folder: Path, topics: Sequence[str], k: int, documents: int = 16, single: int = 4
+    spark: SparkSession,
+    folder: Path,
+    topics: Sequence[str],
+    k: int,
+    documents: int = 16,
+    single: int = 4,
+    same: bool = False,
 ) -> tuple[int, dict[str, Any]]:
-    """Conversations on these topics, documents on granite and harbours only."""
-    turns = [[f"Summarise this. {prose(f'{t} number {n}', 14)}", "In short: so."] for n, t in enumerate(topics)]
+    """Conversations on these topics, the `same` text for the same topic or not; documents on granite and harbours."""
+    named = topics if same else [f"{topic} number {number}" for number, topic in enumerate(topics)]
+    turns = [[f"Summarise this. {prose(name, 14)}", "In short: so."] for name in named]
     texts = [prose(f"{word} {n}", 16 + n) for n in range(documents // 2) for word in ("granite", "harbour")]
     write_documents(folder / f"docs-{documents}.jsonl", texts)
     given = [
@@ -84,6 +92,35 @@ def test_one_type_for_everything(spark: SparkSession, tmp_path: Path) -> None:
     assert summary["targets"]["single"] == {"asked": 4, "accepted": 4}, summary["warnings"]
     tables = tables_at(spark, tmp_path / "root")
     assert tables.read("typed_documents").select("document_type").distinct().count() == 1
+
+
+def test_every_conversation_says_the_same(spark: SparkSession, tmp_path: Path) -> None:
+    """Eight times one text is one conversation: too few for two types, enough for one, and all samples rest on it."""
+    status, summary = synthesize(spark, tmp_path, ["granite"] * 8, k=2, same=True)
+    assert status == 6
+    assert "document_types: the fit found 1 long conversations and needs at least 2: add" in summary["status"]
+    made = tables_at(spark, tmp_path / "root")
+    assert made.read("conversations").count() == 1 and made.read("sources").where(FROM_TALK).count() == 8
+    assert made.version("document_types") < 0
+    status, summary = synthesize(spark, tmp_path, ["granite"] * 8, k=1, same=True)
+    assert status == 0, summary
+    assert summary["targets"]["single"] == {"asked": 4, "accepted": 4}, summary["warnings"]
+    paths = made.read("seed_paths").select("id", "conversation").collect()
+    assert len({row["conversation"] for row in paths}) == 1
+    near = {row["nearest_seed_path"] for row in made.read("walks").collect()}
+    assert near and near <= {row["id"] for row in paths}, "there is one conversation to walk near"
+
+
+def test_a_reply_with_thousands_of_values(spark: SparkSession, tmp_path: Path) -> None:
+    """The conversation is given up with its reason, and the run ends well without it."""
+    status, summary = synthesize(spark, tmp_path, [*PLENTY, "[[values:5000]] tides"], k=2)
+    assert status == 0, summary
+    stages = {stage["stage"]: stage for stage in summary["stages"]}
+    assert stages["meta_records"]["reasons"] == {"too_many_values": 1}
+    assert stages["meta_records"]["kept"] == len(PLENTY) == stages["seed_paths"]["in"], stages["seed_paths"]
+    tables = tables_at(spark, tmp_path / "root")
+    assert tables.read("nodes").where("value RLIKE '^task [0-9]+$'").isEmpty(), "none of its values came further"
+    assert summary["targets"]["single"] == {"asked": 4, "accepted": 4}, summary["warnings"]
 
 
 def test_too_few_documents_for_the_classifier(spark: SparkSession, tmp_path: Path) -> None:

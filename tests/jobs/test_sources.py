@@ -21,6 +21,7 @@ from jobs.runtime.summary import Summary
 from jobs.runtime.synthesis import Choices, Synthesis
 from jobs.stages import STAGES
 from tests.roots import make_runner, prose, rows, write_conversations, write_documents
+from tests.small_corpus import synthesize
 from udfs.readers import InputFile, formats
 
 
@@ -50,6 +51,31 @@ def test_a_sentence_is_said_once() -> None:
     for sentence in ("one", "two", "one"):
         summary.warn(sentence)
     assert summary.warnings == ["one", "two"]
+
+
+@pytest.mark.spark
+def test_files_of_a_folder_that_are_not_read_are_named_by_the_run(
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Counted, the first by name, with what is read instead: in the summary, and on a dry run."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    talk = write_conversations(folder / "talk.jsonl", [["why?", "so."]])
+    for number in range(7):
+        (folder / f"sheet{number}.csv").write_text("a,b\n")
+    (folder / "_SUCCESS").touch()
+    given = [f"inputs={{conversations: ['{folder}'], documents: ['{talk}']}}"]
+    names = ", ".join(f"{folder}/sheet{number}.csv" for number in range(5))
+    named = f"inputs.conversations: 7 files below folders were skipped for their endings: {names} and 2 more. Read are "
+    status, summary = synthesize(spark, tmp_path / "root", given, until="conversations")
+    assert status == 0 and summary["stages"][0]["kept"] == 1, summary
+    (told,) = [line for line in summary["warnings"] if "skipped" in line]
+    assert told.startswith(named) and ".jsonl.zst" in told and "convert what is data" in told
+    assert f"warning: {told}" in capsys.readouterr().out
+    settings = load_settings(None, given, str(tmp_path / "dry"))
+    assert Synthesis(spark, settings, STAGES, Choices(dry_run=True)).run() == 0
+    assert f"warning: {told}" in capsys.readouterr().out
+    assert not (tmp_path / "dry").exists()
 
 
 @pytest.fixture

@@ -23,7 +23,10 @@ DOCUMENTS = [("report", REPORT), ("letter", LETTER)]
 
 # Text in which letters change length when folded, combine, run right to left, or have no spaces between words.
 alphabets = st.sampled_from(
-    ["abc déß ", "İıſßﬁ x", "e\u0301a\u0308 b", "שלום عربى ", "東京都は大", "“a” ‘b’ –c- ", "\u200b\u00ad ab\n\t"]
+    [
+        *("abc déß ", "İıſßﬁ x", "e\u0301a\u0308 b", "שלום عربى ", "東京都は大", "“a” ‘b’ –c- ", "\u200b\u00ad ab\n\t"),
+        *("\u202e\u202c\u200f שלab", "\U0001f468\u200d\U0001f467 {}<|>"),
+    ]
 )
 texts = alphabets.flatmap(lambda letters: st.text(alphabet=letters, min_size=0, max_size=200))
 
@@ -108,13 +111,28 @@ def test_right_to_left_and_unspaced_text() -> None:
     assert shown(found("北京是中华人民共和国的首都, 也是全国的政治中心和文化", [("d", chinese)]), [("d", chinese)])
 
 
-def test_a_megabyte_without_a_space_is_quick() -> None:
+def test_marks_of_direction_move_no_offset() -> None:
+    """U+202E turns what follows, U+200F leans what stands by it: both are characters of the text like any other."""
+    text = "\u202eنص طويل من اليمين\u202c. The \u200fbridge was\u200f closed in May, שלום \u200fלכולם\u200f. End."
+    bare = found("The bridge was closed in May, שלום", [("d", text)])
+    assert shown(bare, [("d", text)]) == "The \u200fbridge was\u200f closed in May, שלום"
+    marked = "\u202eنص طويل من اليمين\u202c"
+    start, end = text.index("The"), text.index(" End")
+    assert found(text[start:end], [("d", text)]) == Span(0, "d", start, end, True)
+    assert found(marked + ". The", [("d", text)]) == Span(0, "d", 0, len(marked) + 5, True)
+
+
+def test_a_megabyte_without_a_space_is_quick_and_its_offsets_are_right() -> None:
     text = "ab" * 500_000
-    started = time.perf_counter()
+    needle, place = "TheNeedleThatStandsOnlyOnceInIt", 700_001
+    hiding = text[:place] + needle + text[place:]
+    started = time.process_time()
     assert found("abababababababababababababababab", [("d", text)]) == Span(0, "d", 0, 32, True)
     assert found("xyxyxyxyxyxyxyxyxyxyxyxyxyxyxyxy", [("d", text)]) is None
     grounding(text, [], [("d", text)], RULES)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
+    assert found(needle, [("d", hiding)]) == Span(0, "d", place, place + len(needle), True)
+    assert found(needle.upper(), [("d", hiding)]) == Span(0, "d", place, place + len(needle), False)
 
 
 @given(texts, st.integers(0, 150), st.integers(20, 60))

@@ -56,6 +56,21 @@ def test_a_folder_gives_its_readable_files_sorted(tmp_path: Path) -> None:
         names(tmp_path, "b", kind="conversations")
 
 
+def test_what_a_folder_holds_of_unknown_endings_is_told_once(tmp_path: Path) -> None:
+    """Skipped, unlike the same file under a glob; markers, hidden files and folders are not worth a word."""
+    touch(tmp_path, "in/a.jsonl", "in/b.csv", "in/c/d.docx", "in/_SUCCESS", "in/.a.swp", "in/_tmp/x.csv", "in/c/e.txt")
+    skipped: list[str] = []
+    entries = [f"{tmp_path}/in", f"{tmp_path}/in/c", f"{tmp_path}/i*"]
+    found = list_inputs(entries, "documents", skipped=skipped)
+    assert [Path(file.path).name for file in found] == ["a.jsonl", "e.txt"]
+    assert skipped == [f"{tmp_path}/in/b.csv", f"{tmp_path}/in/c/d.docx"]
+    with pytest.raises(InputFaults, match=r"b\.csv cannot be read\. Found: a file of an unknown kind"):
+        list_inputs([f"{tmp_path}/in/*"], "documents")
+    with pytest.raises(InputFaults, match="holds no file") as caught:
+        list_inputs([f"{tmp_path}/in/c"], "conversations")
+    assert [fault.code for fault in caught.value.faults] == ["empty_folder"], "what was skipped is no file of it"
+
+
 def test_files_are_listed_once_with_size_and_format(tmp_path: Path) -> None:
     touch(tmp_path, "a.jsonl", "b.JSONL.ZST", "c.ndjson.gz", "d[1].md")
     found = list_inputs([str(tmp_path / "*"), str(tmp_path / "a.jsonl"), str(tmp_path / "d[1].md")], "documents")
@@ -131,6 +146,10 @@ def test_remote_schemes_keep_their_names() -> None:
     store.pipe("/bucket/in/b.txt", b"also far")
     found = list_inputs(["memory://bucket/in/*", "memory://bucket/in"], "documents")
     assert [file.path for file in found] == ["memory://bucket/in/a.jsonl", "memory://bucket/in/b.txt"]
+    store.pipe("/bucket/in/c.csv", b"a,b\n")
+    skipped: list[str] = []
+    assert list_inputs(["memory://bucket/in"], "documents", skipped=skipped) == found
+    assert skipped == ["memory://bucket/in/c.csv"]
     rows = [row for file in found for row in read_file(SourceFile("f", file.path, file.format), "documents")]
     assert [row["text"] for row in rows] == ["far away", "also far"]
     assert hash_file(found[1].path) == hashlib.sha256(b"also far").hexdigest()

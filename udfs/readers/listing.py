@@ -44,33 +44,44 @@ class Found:
 
     path: str
     info: dict[str, Any]
+    skipped: bool = False  # a file below a folder, of a kind that is not read
 
     @property
     def is_folder(self) -> bool:
         return self.info.get("type") == "directory"
 
 
-def list_inputs(globs: Sequence[str], kind: str, seen: Callable[[InputFile], bool] | None = None) -> list[InputFile]:
+def list_inputs(
+    globs: Sequence[str],
+    kind: str,
+    seen: Callable[[InputFile], bool] | None = None,
+    skipped: list[str] | None = None,
+) -> list[InputFile]:
     """The files of files, folders and globs (any fsspec scheme), once each, sorted by path.
 
-    A folder gives all readable files below it; only what is named outright or matched by a glob can be of an
-    unknown kind. The columns of a parquet file are looked at, unless it was `seen` before. Raises InputFaults with
-    every missing path, empty glob or folder, file of an unknown kind and parquet file of other columns; ValueError
-    for an unknown kind of input.
+    A folder gives all readable files below it, and its files of other endings are added to `skipped`, but for hidden
+    ones; only what is named outright or matched by a glob can be of an unknown kind. The columns of a parquet file are
+    looked at, unless it was `seen` before. Raises InputFaults with every missing path, empty glob or folder, file of an
+    unknown kind and parquet file of other columns; ValueError for an unknown kind of input.
     """
     if kind not in KINDS:
         raise ValueError(f"There are inputs of kind {' and '.join(KINDS)}, not {kind!r}.")
     faults: list[InputFault] = []
     files: dict[str, InputFile] = {}
+    passed: set[str] = set()
     for entry in globs:
         try:
             for found in matches(entry, kind):
-                if found.path not in files:
+                if found.skipped:
+                    passed.add(found.path)
+                elif found.path not in files:
                     add_file(files, found, kind, seen, faults)
         except InputFaults as error:
             faults.extend(error.faults)
     if faults:
         raise InputFaults(list(dict.fromkeys(faults)))
+    if skipped is not None:
+        skipped.extend(sorted(passed))
     return [files[path] for path in sorted(files)]
 
 
@@ -89,16 +100,19 @@ def add_file(
 
 
 def matches(entry: str, kind: str) -> list[Found]:
-    """What one entry of the settings stands for. Raises InputFaults with one fault when that is nothing."""
+    """What one entry of the settings stands for, with what is skipped below folders.
+
+    Raises InputFaults with one fault when nothing of it can be read.
+    """
     try:
         files, pattern = url_to_fs(os.path.expanduser(entry))  # noqa: PTH111 (a URL is not a Path)
         found = literal(files, pattern) or globbed(files, pattern)
         outcome = [full for item in found for full in unfolded(files, item, kind)]
     except Exception as error:  # the clients of remote stores have errors of their own
         raise fault(entry, "unreachable", f"{entry} cannot be listed: {type(error).__name__}: {error}.") from error
-    if outcome:
+    if any(not item.skipped for item in outcome):
         name = url_maker(files, entry, pattern)
-        return [Found(name(item.path), item.info) for item in outcome]
+        return [replace(item, path=name(item.path)) for item in outcome]
     if found:
         text = f"{entry} holds no file that can be read as {kind} ({known_endings(kind)})."
         raise fault(entry, "empty_folder", text)
@@ -131,7 +145,7 @@ def globbed(files: AbstractFileSystem, pattern: str) -> list[Found]:
 
 
 def unfolded(files: AbstractFileSystem, item: Found, kind: str) -> Iterator[Found]:
-    """A file as it is, a folder as its readable files.
+    """A file as it is, a folder as its files, those that cannot be read marked as skipped.
 
     An empty folder called like a file stays: its row will say `file:not_a_file`.
     """
@@ -140,16 +154,23 @@ def unfolded(files: AbstractFileSystem, item: Found, kind: str) -> Iterator[Foun
         return
     below = files.find(item.path, withdirs=True, detail=True)
     inner = [Found(path, dict(info)) for path, info in sorted(below.items()) if path != item.path]
-    readable = [each for each in inner if readable_below(item, each, inner, kind)]
+    seen = [each for each in inner if not is_hidden(item, each)]
+    readable = [each for each in seen if readable_below(each, inner, kind)]
     yield from readable
+    yield from (replace(each, skipped=True) for each in seen if not each.is_folder and not format_of(each.path, kind))
     if not readable and format_of(item.path, kind):
         yield item
 
 
-def readable_below(folder: Found, item: Found, inner: Sequence[Found], kind: str) -> bool:
-    """Whether a path in a folder is data: its ending is known and no part of it is hidden."""
+def is_hidden(folder: Found, item: Found) -> bool:
+    """Whether a part of the path inside the folder is hidden."""
     parts = item.path[len(folder.path) :].strip("/").split("/")
-    if format_of(item.path, kind) is None or any(part.startswith(HIDDEN) for part in parts):
+    return any(part.startswith(HIDDEN) for part in parts)
+
+
+def readable_below(item: Found, inner: Sequence[Found], kind: str) -> bool:
+    """Whether a path in a folder is data by its ending: a file, or a folder called like one that holds nothing."""
+    if format_of(item.path, kind) is None:
         return False
     return not (item.is_folder and any(each.path.startswith(item.path + "/") for each in inner))
 
