@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 
 from pyspark.sql import DataFrame
@@ -31,6 +31,7 @@ from jobs.runtime.tables import Once
 
 GRAPH = ("nodes", "edges")
 JUDGED_AGAIN = "duplicate_of_forgotten"
+ROUNDS = "rounds"  # name under which the end of the rounds stands in `stage_runs`
 NOTE = {"stage": tombstones.EXECUTION}
 # Whose calls may have been made from a record or a walk.
 CALLS = {
@@ -240,11 +241,21 @@ class _Burial:
         after = {name: self._tables.version(name) for name in before}
         losing = [name for name, stage in self._stages.items() if stage.mode == "streams"]
         self._runner.history.carry(losing, before, after)
+        self._wake_rounds()
         version = {tombstones.TABLE: self._tables.version(tombstones.TABLE)}
         done = Execution(tombstones.EXECUTION, 0, "", {}, version, -1, "done", {"removed": dict(self._outcome.removed)})
         tally = StageTally(tombstones.EXECUTION, seconds=time.monotonic() - self._began)
         self._runner.history.record(done, tally)
         self._runner.history.flush()
+
+    def _wake_rounds(self) -> None:
+        """Rounds that came to their end start again: samples may be missing though nothing that they read has changed.
+
+        A forgotten walk takes its samples with it and leaves graph and documents as they are.
+        """
+        last = self._runner.history.last(ROUNDS)
+        if last is not None:
+            self._runner.history.record(replace(last, inputs={}), StageTally(ROUNDS))
 
     # -- small parts ------------------------------------------------------------------------------------
 

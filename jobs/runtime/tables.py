@@ -28,7 +28,12 @@ ALL_FILES = 2**31 - 1
 MISSING = -1  # version of a table that was not written yet
 AT_ONCE = 4  # tables that are looked into
 T = TypeVar("T")
-LAYOUT = 1  # of a root; stands in every commit, so that a later program can tell what it opens
+# Layout of a root; stands in every commit, so that a later program can tell what it opens. It is raised, with a step in
+# `layout.STEPS`, when a program of the old layout and one of the new would misread each other's rows: a column that
+# is renamed, dropped or of another type or meaning, another way of making ids, another place of tables or checkpoints.
+# A new table and a new column that may be null do not raise it: `append` adds the column, older programs leave it
+# null, and who reads it by name makes do without it in a table that no run has written to since.
+LAYOUT = 1
 
 
 @dataclass(frozen=True)

@@ -12,24 +12,50 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 import sql
+from jobs.runtime import ledger
 from jobs.runtime.forgetting import forget
 from jobs.runtime.maintenance import maintain
 from jobs.runtime.opening import opened
 from jobs.runtime.settings import load_settings
 from jobs.stages import STAGES
 from tests.equality import tables_at
-from tests.small_corpus import fitting, small_corpus, synthesize
+from tests.leftovers import holding, leave_call
+from tests.reporting import write_report
+from tests.small_corpus import SmallCorpus, fitting, small_corpus, synthesize
+from udfs.llm.spool import list_segments
 
 pytestmark = [pytest.mark.spark, pytest.mark.end_to_end, pytest.mark.faults]
 CHECKOUT = Path(__file__).resolve().parents[2]
 GENERATED = ("walks", "instructions", "pairings", "samples", "influence", "training_set")  # each made from the former
+MARK = "the quorvex ledger of station seven"  # stands in the middle of every text of the files that are forgotten
 DUPLICATE = re.compile(r"(?:exact|near)_duplicate:([0-9a-f]+)$")
 Rows = dict[str, dict[str, Any]]
+
+
+def marked(corpus: SmallCorpus, conversations: range, documents: range) -> SmallCorpus:
+    """The corpus with MARK in the middle of all that these records say."""
+    talks = corpus.conversations.to_pylist()
+    for number in conversations:
+        for turn in talks[number]["conversation"]:
+            turn["content"] = in_the_middle(turn["content"])
+    lines = list(corpus.documents)
+    for number in documents:
+        record = json.loads(lines[number])
+        lines[number] = json.dumps(record | {"text": in_the_middle(record["text"])}).encode() + b"\n"
+    return SmallCorpus(pa.Table.from_pylist(talks, schema=corpus.conversations.schema), lines)
+
+
+def in_the_middle(text: str) -> str:
+    """The text with a sentence more, between two of its own words."""
+    words = text.split(" ")
+    half = len(words) // 2
+    return " ".join([*words[:half], f"Then {MARK} was sealed.", *words[half:]])
 
 
 def counts(spark: SparkSession, root: Path, name: str, *key: str) -> dict[tuple[str, ...], int]:
@@ -90,8 +116,12 @@ def versions(spark: SparkSession, root: Path) -> dict[str, int]:
 
 
 @pytest.mark.timeout(3600)
-def test_a_root_that_forgot_is_one_that_never_saw(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_root_that_forgot_is_one_that_never_saw(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     corpus = small_corpus(tmp_path / "whole")
+    many = corpus.conversations.num_rows
+    corpus = marked(corpus, range(many - 8, many - 1), range(6))
     talks = corpus.write_conversations(tmp_path / "conversations-1.parquet", 0, -8)
     assert talks.is_file()
     corpus.write_documents(tmp_path / "documents-1.jsonl.zst", 6)
@@ -103,7 +133,9 @@ def test_a_root_that_forgot_is_one_that_never_saw(spark: SparkSession, tmp_path:
     later = corpus.write_conversations(tmp_path / "conversations-2.parquet", -8, -1)
     more = corpus.write_documents(tmp_path / "documents-2.jsonl.zst", 0, 6)
     given.append("targets={single: 9, multi: 4}")  # so that walks are drawn over what is to be forgotten
-    assert synthesize(spark, root, given)[0] == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "remove_segments", lambda segments: None)  # as a run that is killed before it
+        assert synthesize(spark, root, given)[0] == 0
     assert graph(spark, root) != graph(spark, before)
     chosen = tables_at(spark, root).kept("training_set").select(F.explode("documents").alias("document")).limit(1)
     (document,) = chosen.collect()  # of the first file: a training row is to die of it
@@ -112,10 +144,16 @@ def test_a_root_that_forgot_is_one_that_never_saw(spark: SparkSession, tmp_path:
     documents, texts = {row["id"] for row in papers}, [row["text"] for row in papers]
     talk = read.read("conversations").where(F.col("path") == str(later)).collect()
     texts += [row[said] for row in talk for said in ("user_text", "assistant_text")]
-    assert len(talk) == 7 and all(len(text) > 100 for text in texts)
+    assert len(talk) == 7 and all(len(text) > 100 and MARK in text[32:] for text in texts)
     settings, made = load_settings(None, given, str(root)), generated(spark, root)
+    logged, page = write_report(read, settings), root / "report.html"
+    assert list_segments(f"{root}/_spool")
+    leave_call(str(root), "samples", f"It is said that {MARK} was sealed.")
+    shown = {"_spool", "_mlflow", page.name, "conversations", "documents"}
+    assert shown <= {Path(path).parts[0] for path in holding(root, MARK)}, "so the places below were there to be purged"
     with opened(spark, settings, print) as runner:
         outcome = forget(runner, STAGES, [str(later), str(more)], [document["document"]])
+    assert not logged.exists() and not page.exists() and not list_segments(f"{root}/_spool")
     assert {
         "conversations",
         "documents",
@@ -146,6 +184,7 @@ def test_a_root_that_forgot_is_one_that_never_saw(spark: SparkSession, tmp_path:
     # Maintenance with no history left, and still nothing to do afterwards.
     with opened(spark, settings, print) as runner:
         maintain(runner, STAGES, 0)
+    assert not holding(root, MARK), "no version, no log and no other file holds what was forgotten"
     assert tables_at(spark, root).read("nodes").select("batch").distinct().count() == 1
     assert graph(spark, root) == graph(spark, before)
     kept = versions(spark, root)
