@@ -23,7 +23,6 @@ COUNTED = frozenset({"nodes", "edges"})  # a row per batch and key; the sum is t
 # Of any table: marks of the run, the batch, the epoch, the commit and the call that made a row.
 MARKS = frozenset({"run_id", "batch", "type_version", "nodes_version", "edges_version", "call_id"})
 MARKS_OF = {"document_types": frozenset({"version"})}
-MAY_BE_EMPTY = frozenset({"influence"})  # where nothing is selected by it
 SHOWN = 5  # differences named per table
 
 Rows = dict[str, dict[str, Any]]
@@ -81,7 +80,7 @@ def assert_same_tables(
     faults = []
     for name in result_tables() if names is None else names:
         mine, theirs = content(one, name, without), content(two, name, without)
-        if not (mine or may_be_empty or name in MAY_BE_EMPTY):
+        if not (mine or may_be_empty):
             faults.append(f"{name} is empty")
         unlike = differences(mine, theirs)
         if unlike:

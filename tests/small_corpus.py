@@ -18,6 +18,11 @@ from jobs.runtime.settings import load_settings
 from jobs.runtime.synthesis import Choices, Synthesis
 from jobs.stages import STAGES
 
+SHARE = 0.7
+# Selects by score: with these the stage influence runs, on the end of each context, by the embedded pair; now and then
+# request and answer leave no room for a context.
+SCORING = (f"selection={{by: influence, top_share: {SHARE}}}", "influence={max_tokens: 512, device: cpu}")
+
 
 @dataclass(frozen=True)
 class SmallCorpus:

@@ -14,7 +14,7 @@ from jobs.runtime.stage import Shared, stage
 NO_LIMIT = 2**62
 
 
-@stage(replaces=True, revision=2)
+@stage(replaces=True, revision=3)
 def training_set(
     samples: DataFrame, influence: DataFrame, *, targets: TargetSettings, selection: SelectionSettings
 ) -> Shared:
@@ -41,7 +41,7 @@ def selected(
             "token_budget": selection.token_budget or NO_LIMIT,
         },
         candidates=candidates,
-        influence=measured.select("id", "sample", "truncated", "reject_reason"),
+        influence=measurements(measured),
         scores=scores_of(candidates, measured, selection),
     )
     told = samples.select(
@@ -58,6 +58,21 @@ def selected(
         F.array_compact(F.array("sample", "influence")).alias("parent_ids"),
         *[F.col(name) for name in (*placed.columns, *told.columns) if name not in ("influence", "sample")],
         "sample",
+    )
+
+
+def measurements(influence: DataFrame) -> DataFrame:
+    """What a row says of its measurement: by which pair, in which number type, of how much context."""
+    noted = "number_type" in influence.columns  # a column that older roots do not know
+    return influence.select(
+        "id",
+        "sample",
+        "truncated",
+        "reject_reason",
+        "short_context_tokens",
+        "context_tokens",
+        F.concat_ws(" and ", "short_model", "long_model").alias("measured_by"),
+        F.col("number_type") if noted else F.lit(None).cast("string").alias("number_type"),
     )
 
 

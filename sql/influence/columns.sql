@@ -18,4 +18,5 @@ segment_log_ppl ARRAY<DOUBLE> COMMENT 'log-perplexity given that segment and the
 segment_attention ARRAY<DOUBLE> COMMENT 'attention of the response to it, mean over rows, heads and layers (CAM, Eq. 4)',
 layer_attention ARRAY<ARRAY<DOUBLE>> COMMENT 'the same per layer',
 short_model STRING COMMENT 'identity of the short model',
-long_model STRING COMMENT 'identity of the long model'
+long_model STRING COMMENT 'identity of the long model',
+number_type STRING COMMENT 'of the weights of both while they measured; null in rows of older roots'

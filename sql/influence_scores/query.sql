@@ -1,5 +1,6 @@
 -- GATEAU's scores (arXiv 2410.15633, section 3) of measured samples; norms change here, nothing is measured again.
---   HMP: how much the long context helps B more than A; CAS: how attention agrees with what segments alone explain.
+--   HMP (Eq. 2): how much the long context helps B more than A; CAS (Eq. 5): how attention to segments (Attn, Eq. 4)
+--   agrees with what each alone explains (IS, Eq. 3); Score (Eq. 6): both, weighed by alpha (a).
 --   High segment perplexity means an unimportant segment, so high CAS means attention on unimportant ones: a hard sample.
 --   paper      Eq. 2-6 as printed, every Norm a softmax: HMP = softmax(PPL_A) - softmax(PPL_B) over the pool,
 --              CAS = cosine(softmax(IS), softmax(Attn)) over segments, Score = a softmax(HMP) + (1-a) softmax(CAS)

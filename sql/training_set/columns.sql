@@ -10,6 +10,8 @@ score DOUBLE COMMENT 'alpha HMP + (1 - alpha) CAS, after the norm of the setting
 hmp DOUBLE COMMENT 'how much more the long context helps the long model than the short one',
 cas DOUBLE COMMENT 'how attention and segment perplexities go together; high means attention on unimportant segments',
 truncated BOOLEAN COMMENT 'measured without the head of its context',
+measured_by STRING COMMENT 'identities of the short and the long model that measured it',
+number_type STRING COMMENT 'of their weights; null where an older root did not note it',
 selected_because STRING COMMENT 'why the row is in',
 messages ARRAY<STRUCT<role: STRING, content: STRING>> COMMENT 'chat form',
 n_tokens BIGINT COMMENT 'tokens of context, instruction and response',

@@ -7,6 +7,7 @@ them apart.
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import time
@@ -14,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.benchmarks.timing import say
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(3600)]
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+SHARE = yaml.safe_load((CHECKOUT / "infra/conf/demo.yaml").read_text(encoding="utf-8"))["selection"]["top_share"]
 WITH_INSTALL_S, WARM_S, AGAIN_S = 300, 90, 30
 
 
@@ -33,6 +36,11 @@ def demo(clone: Path, root: str) -> tuple[float, dict[str, Any]]:
     return seconds, told
 
 
+def not_measured(training_set: dict[str, Any]) -> int:
+    """Candidates that no score could be had of."""
+    return sum(count for reason, count in training_set["reasons"].items() if reason.startswith("not_measured"))
+
+
 def test_the_demo(tmp_path: Path) -> None:
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "--quiet", str(CHECKOUT), str(clone)], check=True)
@@ -42,6 +50,10 @@ def test_the_demo(tmp_path: Path) -> None:
     warm, third = demo(clone, "build/another")
     for told in (first, third):
         assert all(one["accepted"] >= one["asked"] > 0 for one in told["targets"].values()), told["targets"]
+        stages = {stage["stage"]: stage for stage in told["stages"]}
+        measured = sum(one["asked"] for one in told["targets"].values()) - not_measured(stages["training_set"])
+        assert stages["influence"]["kept"] >= measured > 0
+        assert stages["training_set"]["kept"] == math.ceil(SHARE * measured), "the selected share of the candidates"
     assert first["targets"] == third["targets"]
     assert {stage["state"] for stage in second["stages"]} <= {"unchanged", "frozen"}
     left = {path.name for path in clone.iterdir()} - before

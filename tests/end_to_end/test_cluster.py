@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from tests.clusters import Shipment, ship, standalone, submit
 from tests.equality import assert_same_tables, tables_at
 from tests.roots import prose, write_conversations, write_documents
-from tests.small_corpus import fitting, small_corpus, synthesize
+from tests.small_corpus import SCORING, fitting, small_corpus, synthesize
 
 SHORT = ("conversations", "long_conversations", "long_documents", "meta_records")
 LOCAL_CLUSTER = "local-cluster[2,1,1024]"
@@ -29,7 +29,7 @@ def whole(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tupl
     records = small_corpus(folder / "corpus")
     records.write_conversations(folder / "conversations-1.parquet")
     records.write_documents(folder / "documents-1.jsonl.zst")
-    given = fitting(folder)
+    given = fitting(folder, *SCORING)
     assert synthesize(spark, folder / "one", given)[0] == 0
     return folder / "one", given
 

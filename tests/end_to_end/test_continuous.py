@@ -23,13 +23,15 @@ from pyspark.sql import functions as F
 
 from jobs.runtime import checkout
 from tests.equality import tables_at
-from tests.small_corpus import fitting, small_corpus, synthesize
+from tests.small_corpus import SCORING, fitting, small_corpus, synthesize
 
-# What a conversation passes through; the graphs are there for the walks of later targets.
+# What a conversation and a document pass through; the graphs are there for the walks of later targets.
 PASSED = {
     "conversations", "long_conversations", "meta_records", "conversation_types", "canonical_values", "task_rewrites",
     "seed_paths", "nodes", "edges", "graph_stats",
+    "documents", "long_documents", "document_features", "typed_documents",
 }  # fmt: skip
+LATER = 5  # documents that are dropped later
 
 
 @pytest.mark.spark
@@ -39,8 +41,9 @@ def test_a_dropped_file_is_through_every_stage_after_the_next_pass(spark: SparkS
     records = small_corpus(tmp_path / "corpus")
     records.write_conversations(tmp_path / "conversations-1.parquet", 0, -1)
     later = records.write_conversations(tmp_path / "later.parquet", -1)
-    records.write_documents(tmp_path / "documents-1.jsonl.zst")
-    given, root = fitting(tmp_path), tmp_path / "root"
+    records.write_documents(tmp_path / "documents-1.jsonl.zst", 0, -LATER)
+    papers = records.write_documents(tmp_path / "later.jsonl.zst", -LATER)
+    given, root = fitting(tmp_path, *SCORING), tmp_path / "root"
     command = [str(checkout.CHECKOUT / ".venv/bin/spark-submit"), str(checkout.CHECKOUT / "jobs/synthesize.py")]
     command += ["--root", str(root), "--continuous", "1"]
     for override in given:
@@ -54,6 +57,7 @@ def test_a_dropped_file_is_through_every_stage_after_the_next_pass(spark: SparkS
 
         try:
             wait_for(running, passes(1))
+            papers.rename(tmp_path / "documents-2.jsonl.zst")
             later.rename(tmp_path / "conversations-2.parquet")
             wait_for(running, passes(2))
             wait_for(running, lambda: executions(root) >= PASSED)  # now, while the run still lives
@@ -77,7 +81,14 @@ def test_a_dropped_file_is_through_every_stage_after_the_next_pass(spark: SparkS
     (record,) = tables.read("conversations").where(F.col("path").endswith("/conversations-2.parquet")).collect()
     for name in ("long_conversations", "meta_records", "conversation_types", "seed_paths"):
         assert not tables.kept(name).where(F.col("conversation") == record["id"]).isEmpty(), f"{name} has not got it"
+    papers = tables.read("documents").where(F.col("path").endswith("/documents-2.jsonl.zst")).collect()
+    assert len(papers) == LATER
+    long = tables.kept("long_documents").where(F.col("document").isin([row["id"] for row in papers]))
+    for name in ("document_features", "typed_documents"):
+        typed = long.join(tables.kept(name), "document", "left_anti")
+        assert not long.isEmpty() and typed.isEmpty(), f"{name} has not got every document"
     assert tables.read("edges").select("batch").distinct().count() == 2
+    assert not tables.kept("influence").isEmpty(), "the samples of the first pass were measured"
 
     status, summary = synthesize(spark, root, given)
     assert status == 0

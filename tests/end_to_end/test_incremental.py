@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,9 +16,9 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from jobs.runtime.errors import RecipeChanged
-from tests.equality import answered_calls, assert_same_tables, content, result_tables, tables_at
+from tests.equality import answered_calls, assert_same_tables, content, differences, result_tables, tables_at
 from tests.roots import make_runner, prose, run_stages, write_conversations
-from tests.small_corpus import fitting, small_corpus, synthesize
+from tests.small_corpus import SCORING, SHARE, fitting, small_corpus, synthesize
 
 pytestmark = [pytest.mark.spark, pytest.mark.end_to_end, pytest.mark.cluster]
 
@@ -25,7 +26,8 @@ GRAPH = (
     "conversations", "long_conversations", "meta_records", "conversation_types", "canonical_values", "task_rewrites",
     "seed_paths", "nodes", "edges",
 )  # fmt: skip
-BEHIND_WALKS = ("walks", "instructions", "pairings", "samples", "training_set")
+BEHIND_WALKS = ("walks", "instructions", "pairings", "samples", "influence", "training_set")
+FITTED = ("document_types", "canonical_values", "classifier")
 NO_TARGETS = "targets={single: 0, multi: 0}"
 NO_DUPLICATE_RULE = "filter.near_duplicates=false"
 MERGING = "canonical.similarity=0.7"  # so few values would hardly merge otherwise
@@ -110,7 +112,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 def run(spark: SparkSession, root: Path, given: Sequence[str], **choices: Any) -> dict[str, Any]:
     """The whole job; its summary."""
-    status, summary = synthesize(spark, root, [*fitting(root), *given], **choices)
+    status, summary = synthesize(spark, root, [*fitting(root, *SCORING), *given], **choices)
     assert status == 0, summary
     return summary
 
@@ -164,6 +166,22 @@ def test_any_split_gives_the_tables_of_one_run(
 
 
 @pytest.mark.timeout(1200)
+def test_a_refit_over_more_input_gives_the_tables_of_a_fresh_root(
+    spark: SparkSession, files: Files, at_once: Path, tmp_path: Path
+) -> None:
+    """Types, canonical values and classifier were fitted on the first files; fitted on all they are others."""
+    root, fresh, everything = tmp_path / "root", tmp_path / "fresh", [*files.all(), NO_DUPLICATE_RULE, MERGING]
+    shutil.copytree(at_once, root)
+    run(spark, root, everything, refit=FITTED)
+    run(spark, fresh, everything)
+    ours, before = tables_at(spark, root), tables_at(spark, at_once)
+    for name in FITTED:
+        assert differences(content(ours, name), content(before, name)), f"{name} is as it was: the test proves less"
+    assert_same_tables(ours, tables_at(spark, fresh))
+    assert set(answered_calls(ours).values()) == {1}, "a call that did not change was made again"
+
+
+@pytest.mark.timeout(1200)
 def test_a_canonical_value_is_settled_when_a_value_first_arrives(
     spark: SparkSession, files: Files, base: Path, at_once: Path, tmp_path: Path
 ) -> None:
@@ -213,7 +231,7 @@ def test_restarts_in_the_middle_make_only_calls_that_changed(
     shutil.copytree(fresh, root)
     theirs = tables_at(spark, fresh)
     restarts: list[dict[str, Any]] = [{"recompute": ("walks",)}, {"recompute": ("training_set",)}]
-    restarts += [{"refit": (name,)} for name in ("document_types", "canonical_values", "classifier")]
+    restarts += [{"refit": (name,)} for name in FITTED]
     for restart in restarts:
         assert calls(run(spark, root, everything, **restart)) == {}, f"{restart} made calls that did not change"
         assert_same_tables(tables_at(spark, root), theirs)
@@ -226,7 +244,10 @@ def test_restarts_in_the_middle_make_only_calls_that_changed(
     assert set(calls(told)) <= {"instructions", "samples"}
     ours = tables_at(spark, root)
     assert set(answered_calls(ours).values()) == {1}, "a call that did not change was made again"
-    assert ours.kept("training_set").count() == 9
+    scored = ours.read("training_set").where("score IS NOT NULL").count()
+    assert ours.kept("training_set").count() == math.ceil(SHARE * scored) > 0
+    told = {row["sample"] for row in ours.read("influence").collect()}
+    assert told == {row["id"] for row in ours.kept("samples").collect()}, "the new samples, and none of the old"
     assert_same_tables(ours, theirs, [name for name in result_tables() if name not in BEHIND_WALKS])
 
 

@@ -52,8 +52,18 @@ def agreement(row: Row, norm: str) -> float:
     return cosine(softmax([math.exp(value) for value in logs]), softmax(attention))
 
 
+def compared(row: Row) -> Row:
+    """What scores are compared with (all log-perplexities in nats a token): the same under every norm."""
+    return {
+        "window_gap": row["windowed_log_ppl"] - row["long_log_ppl"],
+        "ifd": math.exp(row["long_log_ppl"]) / math.exp(row["unasked_log_ppl"]),  # arXiv 2308.12032, Eq. 4
+        "perplexity": row["long_log_ppl"],
+        "length": float(row["context_tokens"]),
+    }
+
+
 def expected(rows: list[Row], norm: str, alpha: float) -> dict[str, Row]:
-    """id → hmp, cas, score, position of one pool."""
+    """id → hmp, cas, score, position and the scorers it is compared with, of one pool."""
     ids = [row["id"] for row in rows]
     a, b = ([math.exp(row[key]) for row in rows] for key in ("short_log_ppl", "long_log_ppl"))
     scale: Callable[[Sequence[float]], list[float]] = {"paper": softmax, "reference": minmax}.get(
@@ -68,8 +78,9 @@ def expected(rows: list[Row], norm: str, alpha: float) -> dict[str, Row]:
         "rank": lambda: (percentiles(hmp, ids), percentiles([round(c, 9) for c in cas], ids)),
     }[norm]()
     score = [alpha * one + (1 - alpha) * other for one, other in zip(*parts, strict=True)]
+    others = [compared(row) for row in rows]
     order = sorted(range(len(rows)), key=lambda at: (-round(score[at], 12), ids[at]))
     return {
-        ids[at]: {"hmp": hmp[at], "cas": cas[at], "score": score[at], "position": place + 1}
+        ids[at]: {"hmp": hmp[at], "cas": cas[at], "score": score[at], "position": place + 1, **others[at]}
         for place, at in enumerate(order)
     }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from itertools import combinations
 from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
+from scipy import stats
 
 import sql
 from jobs.runtime.analysis import Analyst
@@ -131,6 +133,12 @@ EXPECTED: dict[str, list[tuple[Any, ...]]] = {
 # sample, setting, selected, score, hmp, cas, tokens
 SCORED = [("a", True, 0.9, 4.0, 1.0, 10), ("b", True, 0.8, 3.0, 4.0, 20), ("c", False, 0.2, 2.0, 2.0, 30),
           ("d", False, 0.1, 1.0, 3.0, 40), ("unscored", False, None, None, None, 50)]  # fmt: skip
+# sample, score, hmp, cas, truncated, log-perplexities (windowed, long, unasked), tokens of the context: read, cut off
+MEASURED = [
+    ("a", 0.9, 4.0, 1.0, False, (3.0, 1.0, 2.0), (100, 0)), ("b", 0.8, 3.0, 4.0, True, (2.5, 2.0, 2.0), (500, 40)),
+    ("c", 0.2, 2.0, 2.0, False, (2.0, 2.5, 3.5), (300, 0)), ("d", 0.1, 1.0, 3.0, True, (1.0, 3.0, 4.0), (500, 90)),
+    ("e", 0.5, 2.5, 5.0, True, (4.0, 1.5, 3.0), (500, 10)),
+]  # fmt: skip
 FORMS = [
     ("I need to save time. Summarize the manual from beginning to end.", "summarize", "manual"),
     ("Could you please write a short list of dates?", "write", "list"),
@@ -211,6 +219,47 @@ def test_influence(spark: SparkSession) -> None:
         "score": (2, 4, 2, 1.0), "hmp": (2, 4, 2, 1.0), "shortest": (2, 4, 2, 1.0),
         "cas": (2, 4, 1, 0.5), "longest": (2, 4, 0, 0.0),
     }  # fmt: skip
+
+
+@pytest.mark.spark
+def test_scorers_in_pairs_and_truncated_rows_apart(spark: SparkSession) -> None:
+    own = spark.newSession()
+    placed = [(name, score, hmp, cas) for name, score, hmp, cas, *_ in MEASURED] + [("out", None, None, None)]
+    ddl = "sample string, score double, hmp double, cas double"
+    own.createDataFrame(placed, ddl).coalesce(1).createOrReplaceTempView("training_set")
+    figures = [(name, cut, *logs, *tokens, None) for name, *_, cut, logs, tokens in MEASURED]
+    figures += [("out", True, 9.0, 9.0, 9.0, 9, 9, None), ("refused", False, None, None, None, 0, 0, "empty_context")]
+    ddl = "sample string, truncated boolean, windowed_log_ppl double, long_log_ppl double, unasked_log_ppl double, "
+    ddl += "context_tokens bigint, dropped_tokens bigint, reject_reason string"
+    own.createDataFrame(figures, ddl).coalesce(1).createOrReplaceTempView("influence")
+
+    def ask(name: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in own.sql(questions()[name].bound(values or {})).collect()]
+
+    pairs = {row[:2]: row[2:] for row in ask("influence_scorers", {"share": 0.4})}
+    assert len(pairs) == 8 * 7 // 2 and all(one < other for one, other in pairs)
+    assert {row[0] for row in pairs.values()} == {5}, "neither the row without a score nor the one without figures"
+    by_term = {
+        "score": [0.9, 0.8, 0.2, 0.1, 0.5], "hmp": [4.0, 3.0, 2.0, 1.0, 2.5], "cas": [1.0, 4.0, 2.0, 3.0, 5.0],
+        "window_gap": [2.0, 0.5, -0.5, -2.0, 2.5], "perplexity": [1.0, 2.0, 2.5, 3.0, 1.5],
+        "length": [100, 500, 300, 500, 500], "ifd": [-1.0, 0.0, -1.0, -1.0, -1.5],
+    }  # fmt: skip
+    for one, other in combinations(sorted(by_term), 2):
+        wanted = stats.spearmanr(by_term[one], by_term[other])[0]
+        assert pairs[one, other][1] == pytest.approx(wanted), (one, other)
+    assert pairs["hmp", "score"][2] == 1.0 and pairs["perplexity", "score"][2] == 0.0
+    assert pairs["score", "window_gap"][2] == 0.5, "a, b by the one, e, a by the other"
+    redrawn = {row[:2]: row[3] for row in ask("influence_scorers", {"seed": 99})}
+    assert {pair for pair, row in pairs.items() if row[1] != redrawn[pair]} <= {p for p in pairs if "random" in p}
+    assert any(redrawn["random", term] != pairs["random", term][1] for term in ("score", "window_gap"))
+
+    apart = {row[:2]: row[2:] for row in ask("influence_truncated")}
+    assert len(apart) == 2 * 6
+    assert apart[False, "score"] == pytest.approx((2, 0.2, 0.375, 0.55, 0.725, 0.9, 0.55, -1.0))
+    assert apart[True, "score"][:3] == pytest.approx((3, 0.1, 0.3))
+    assert apart[True, "window_gap"] == pytest.approx((3, -2.0, -0.75, 0.5, 1.5, 2.5, 1 / 3, -1.0))
+    assert apart[False, "ifd"][:7] == pytest.approx((2, *[math.exp(-1.0)] * 6))
+    assert apart[False, "ifd"][7] is None, "of equal values there is none"
 
 
 @pytest.mark.spark

@@ -46,9 +46,12 @@ def measured(n: int, seed: int = 0) -> list[Row]:
     return rows
 
 
-def scores(spark: SparkSession, rows: list[Row], norm: str, per_type: bool = False, alpha: float = 0.7) -> DataFrame:
+def scores(
+    spark: SparkSession, rows: list[Row], norm: str, per_type: bool = False, alpha: float = 0.7, seed: int = 3
+) -> DataFrame:
     frame = spark.createDataFrame([tuple(row.values()) for row in rows], schema(rows))
-    return sql.run("influence_scores", {"norm": norm, "alpha": alpha, "per_type": per_type, "seed": 3}, influence=frame)
+    chosen = {"norm": norm, "alpha": alpha, "per_type": per_type, "seed": seed}
+    return sql.run("influence_scores", chosen, influence=frame)
 
 
 def schema(rows: list[Row]) -> str:
@@ -68,8 +71,21 @@ def test_scores_equal_plain_python(spark: SparkSession, norm: str) -> None:
         assert found.keys() == wanted.keys()
         for key, values in wanted.items():
             assert found[key]["position"] == values["position"], key
-            for name in ("hmp", "cas", "score"):
+            for name in values.keys() - {"position"}:
                 assert found[key][name] == pytest.approx(values[name], rel=1e-7, abs=1e-8), (key, name)
+
+
+@pytest.mark.spark
+def test_the_random_scorer_is_a_draw_by_id_and_seed(spark: SparkSession) -> None:
+    rows = measured(200)
+    one, again, other = (
+        {row["id"]: row["random"] for row in scores(spark, given, "rank", seed=seed).collect()}
+        for given, seed in ((rows, 3), (rows[::-1], 3), (rows, 4))
+    )
+    assert one == again, "the order of rows counts for nothing"
+    assert len({*one.values(), *other.values()}) == 400, "another seed, another draw"
+    assert abs(stats.spearmanr([one[key] for key in one], [other[key] for key in one])[0]) < 0.25
+    assert stats.kstest(list(one.values()), "uniform").pvalue > 0.01
 
 
 @pytest.mark.spark

@@ -271,7 +271,7 @@ L.sections.influence = {
     return [
       L.h("p", null, "HMP tells how much more the long context helps the long model than the short one, CAS how the answer's attention agrees with what segments explain. High CAS means attention on unimportant segments: a hard row."),
       L.card("HMP against CAS", `${L.count(points.length, "scored row")} shown.`, chart),
-      L.figures("influence_distribution", "influence_correlations", "selection_overlap"),
+      L.figures("influence_distribution", "influence_truncated", "influence_scorers", "influence_correlations", "selection_overlap"),
     ];
   },
 };
