@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from jobs.runtime.ancestry import CALL_COLUMNS, Found, ancestors, calls_of, descendants, find, nearest, written_by
+from jobs.runtime.ancestry import Found, ancestors, calls_of, descendants, find, nearest, written_by
 from jobs.runtime.errors import LongloomError, SettingsFault
 from jobs.runtime.layout import require_layout
+from jobs.runtime.ledger import CALL_COLUMNS
 from jobs.runtime.plan_mode import suit_plans
 from jobs.runtime.reasons import gates, made_from, prompt_of
 from jobs.runtime.session import build_session
@@ -26,6 +27,7 @@ from jobs.stages import STAGES
 BY_NAME = {stage.name: stage for stage in STAGES}
 SHOWN = 240  # characters of a text
 CALL = ("id", "teacher", "model", "status", "tokens_in", "tokens_out", "prompt_sha", "parameters", "text")
+OTHERS = {"answerable_call": "the answerability", "other_call": "the other draw"}  # calls beside the one that stands
 HIDDEN = frozenset(
     {"id", "parent_ids", "signature", "bands", "vector", "centroid", "messages", "context", "turns", "layer_attention"}
 )
@@ -85,7 +87,8 @@ def _unknown(tables: Tables, wanted: str) -> str:
 
 def _told(tables: Tables, found: Found, calls: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     facts = {key: value for key, value in found.row.items() if _is_told(key, value)}
-    call, other = (calls.get(str(found.row.get(column))) for column in CALL_COLUMNS)
+    made = {column: calls.get(str(found.row.get(column))) for column in CALL_COLUMNS}
+    call = made.pop("call_id")
     told: dict[str, Any] = {"table": found.table, "id": found.id, "facts": facts}
     passed = gates(found, made_from(tables, found)) if found.table == "samples" else []
     if passed:
@@ -95,9 +98,7 @@ def _told(tables: Tables, found: Found, calls: Mapping[str, dict[str, Any]]) -> 
         prompt = prompt_of(tables, BY_NAME[found.table], found, call["prompt_sha"]) if found.table in BY_NAME else None
         if prompt is not None:
             told["call"]["prompt"] = prompt
-    if other is not None:
-        told["other_call"] = {name: other[name] for name in CALL}
-    return told
+    return told | {column: {name: other[name] for name in CALL} for column, other in made.items() if other is not None}
 
 
 def _is_told(key: str, value: Any) -> bool:
@@ -124,9 +125,9 @@ def _lines(told: dict[str, Any]) -> Iterator[str]:
                 for message in call.get("prompt", ()):
                     yield f"{pad}      {message['role']}: {_short(message['content'])}"
                 yield f"{pad}      reply: {_short(call['text'])}"
-            if "other_call" in one:
-                other = one["other_call"]
-                yield f"{pad}    the other draw, call {other['id'][:16]}: {other['status']}"
+            for column in sorted(one.keys() & OTHERS.keys()):
+                other = one[column]
+                yield f"{pad}    {OTHERS[column]}, call {other['id'][:16]}: {other['status']}"
                 yield f"{pad}      reply: {_short(other['text'])}"
             for sentence in one.get("gates", ()):
                 yield f"{pad}    passed {sentence}"

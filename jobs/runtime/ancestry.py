@@ -14,10 +14,10 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 import sql
+from jobs.runtime.ledger import CALL_COLUMNS
 from jobs.runtime.runs import EXECUTION as RUN
 from jobs.runtime.tables import Tables, of_each
 
-CALL_COLUMNS = ("call_id", "other_call")  # columns that name rows of the ledger
 NEAREST = 3  # ids offered where there is none like the one asked for
 NOT_FOLLOWED = frozenset({"llm_calls", "deferrals", "stage_runs", "sources", "tombstones"})
 MOST_PARENTS = 5  # paths shown for a node that many conversations hold

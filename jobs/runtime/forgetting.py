@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from graphs.checkpoints import settled
 from jobs.runtime import doomed, tombstones
 from jobs.runtime.errors import SettingsFault
-from jobs.runtime.history import Execution
+from jobs.runtime.history import ROUNDS, Execution
 from jobs.runtime.opening import PREVIEW, drop_folder
 from jobs.runtime.recipes import identity
 from jobs.runtime.report.page import drop_reports
@@ -31,7 +31,6 @@ from jobs.runtime.tables import Once
 
 GRAPH = ("nodes", "edges")
 JUDGED_AGAIN = "duplicate_of_forgotten"
-ROUNDS = "rounds"  # name under which the end of the rounds stands in `stage_runs`
 NOTE = {"stage": tombstones.EXECUTION}
 # Whose calls may have been made from a record or a walk.
 CALLS = {

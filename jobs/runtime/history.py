@@ -19,6 +19,8 @@ import sql
 from jobs.runtime.summary import StageTally
 from jobs.runtime.tables import Tables
 
+ROUNDS = "rounds"  # stage name under which the end of the rounds stands in `stage_runs`
+
 
 @dataclass(frozen=True)
 class Execution:

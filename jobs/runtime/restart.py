@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from graphs.checkpoints import settled
 from jobs.runtime.errors import RecipeChanged
-from jobs.runtime.history import History
+from jobs.runtime.history import ROUNDS, History
 from jobs.runtime.order import behind, fewest_starts
 from jobs.runtime.recipes import differences, identity, recipe
 from jobs.runtime.rounds import ROUND
@@ -57,7 +57,7 @@ def restart(runner: Runner, stages: tuple[Stage, ...], starts: Sequence[str], fi
     if starts:
         again = behind(stages, *starts)
         runner.say(f"starting again: {', '.join(again)}")
-        runner.history.start_epoch([*again, *(["rounds"] if set(again) & set(ROUND) else [])])
+        runner.history.start_epoch([*again, *([ROUNDS] if set(again) & set(ROUND) else [])])
     if not runner.history.to_empty:
         return
     for stage in stages:

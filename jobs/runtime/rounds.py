@@ -13,7 +13,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 
 import sql
-from jobs.runtime.history import Execution
+from jobs.runtime.history import ROUNDS, Execution
 from jobs.runtime.quotas import allocate, mix_distance, shortages
 from jobs.runtime.runner import Runner
 from jobs.runtime.settings import TargetSettings
@@ -65,7 +65,7 @@ def run_rounds(runner: Runner, stages: Mapping[str, Stage]) -> None:
     """
     asked = wanted_samples(runner.settings.targets)
     versions, plan = _versions(runner), _plan(runner, stages)
-    last = runner.history.last("rounds")
+    last = runner.history.last(ROUNDS)
     if last is not None and rounds_settled(runner, stages):
         _report(runner, asked, last.detail["accepted"], last.detail["short"], "supply is used up")
         for name in ROUND:
@@ -92,8 +92,8 @@ def run_rounds(runner: Runner, stages: Mapping[str, Stage]) -> None:
         accepted = {setting: _accepted(state, setting) for setting in asked}
     else:
         detail = {"plan": plan, "accepted": accepted, "short": short, "mix": mix}
-        made = Execution("rounds", runner.history.epoch("rounds"), "", {}, versions, -1, "done", detail)
-        runner.history.record(made, StageTally("rounds"))
+        made = Execution(ROUNDS, runner.history.epoch(ROUNDS), "", {}, versions, -1, "done", detail)
+        runner.history.record(made, StageTally(ROUNDS))
     _report(runner, asked, accepted, short, why)
     for setting, distance in sorted(mix.items()):
         runner.say(f"mix of {setting}: Jensen–Shannon distance {distance:.3f} from the conversations' types")
@@ -101,7 +101,7 @@ def run_rounds(runner: Runner, stages: Mapping[str, Stage]) -> None:
 
 def rounds_settled(runner: Runner, stages: Mapping[str, Stage]) -> bool:
     """Whether rounds came to their end on what is there now, and no row of theirs waits."""
-    last = runner.history.last("rounds")
+    last = runner.history.last(ROUNDS)
     if last is None or dict(last.inputs) != _versions(runner) or last.detail.get("plan") != _plan(runner, stages):
         return False
     return not _open_deferrals(runner)

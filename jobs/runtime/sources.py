@@ -60,7 +60,7 @@ def skipped_lines(skipped: Mapping[str, Sequence[str]]) -> Iterator[str]:
         if paths:
             more = f" and {len(paths) - MOST_SKIPPED:,} more" if len(paths) > MOST_SKIPPED else ""
             yield (
-                f"inputs.{kind}: {len(paths):,} files below folders were skipped for their endings: "
+                f"inputs.{kind}: skipped below folders for their endings, {len(paths):,}: "
                 f"{', '.join(paths[:MOST_SKIPPED])}{more}. Read are {known_endings(kind)}: convert what is data, move "
                 "the rest away"
             )

@@ -18,7 +18,7 @@ from jobs.runtime.endpoints import distinct, probed
 from jobs.runtime.errors import LongloomError, ServiceRefused, SettingsFault
 from jobs.runtime.forgetting import finish as finish_forgetting
 from jobs.runtime.health import OTHER_ROOT, unwritable
-from jobs.runtime.history import History
+from jobs.runtime.history import ROUNDS, History
 from jobs.runtime.json_modes import decided, left_open, settled, strictest
 from jobs.runtime.layout import require_layout
 from jobs.runtime.ledger import OPEN, Ledger, Serving
@@ -189,7 +189,7 @@ class Synthesis:
         drop_scratch(tables.state)
 
     def _locations(self, tables: Tables) -> dict[str, str]:
-        return {name: tables.location(name) for name in (*self._names(), "rounds", "source_files")}
+        return {name: tables.location(name) for name in (*self._names(), ROUNDS, "source_files")}
 
     def _close_what_can_be(self, runner: Runner, lineage: Lineage) -> None:
         """Close a run that stopped; what stopped it, a full disk or a lost root, may stand in the way of this too."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 from pyspark.sql import Column, DataFrame
@@ -24,9 +23,9 @@ def influence(samples: DataFrame, *, influence: InfluenceSettings) -> DataFrame:
     """One row per sample; runs on the GPU where Spark gives the task one, long samples spread over the tasks."""
     facts = samples.select(F.col("id").alias("sample"), "setting", "document_type")
     texts = samples.select(F.col("id").alias("sample"), "context", "instruction", "response")
-    measuring: Any = with_number_type(influence)
+    measuring: Any = measured(influence)
     short_model, long_model = pair_identity(influence)
-    found = spread(texts, influence.max_tokens).mapInPandas(measuring, f"{MEASURED_DDL}, number_type string")
+    found = spread(texts, influence.max_tokens).mapInPandas(measuring, MEASURED_DDL)
     return found.join(facts, "sample").select(
         sql.derived_id("influence", F.array("sample")).alias("id"),
         F.array("sample").alias("parent_ids"),
@@ -35,20 +34,6 @@ def influence(samples: DataFrame, *, influence: InfluenceSettings) -> DataFrame:
         F.lit(short_model).alias("short_model"),
         F.lit(long_model).alias("long_model"),
     )
-
-
-def with_number_type(settings: InfluenceSettings) -> Callable[[Iterator[Any]], Iterator[Any]]:
-    """`measured`, and the number type that the pair was loaded in: `auto` is settled on the worker's own device."""
-    rows = measured(settings)
-
-    def run(frames: Iterator[Any]) -> Iterator[Any]:
-        from udfs.models.influence.pair import load_scorer  # here, so that planning does not import torch
-
-        for frame in rows(frames):
-            number_type = str(load_scorer(settings).long.model.dtype).removeprefix("torch.")
-            yield frame.assign(number_type=number_type)
-
-    return run
 
 
 def spread(texts: DataFrame, max_tokens: int) -> DataFrame:

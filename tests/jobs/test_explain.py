@@ -57,14 +57,29 @@ def test_gates_are_told_with_the_figures_that_passed_them() -> None:
 def test_both_draws_of_an_answer_are_told(spark: SparkSession) -> None:
     call = {"stage": "samples", "task": "answer", "teacher": "openai", "model": "m", "status": "ok", "prompt_sha": "p"}
     held = {
-        "samples": [{"id": "s" * 32, "parent_ids": [], "run_id": "r", "draw": 2, "call_id": "c2", "other_call": "c1"}],
-        "llm_calls": [{"id": "c1", "text": "the first", **call}, {"id": "c2", "text": "the second", **call}],
+        "samples": [
+            {
+                "id": "s" * 32,
+                "parent_ids": [],
+                "run_id": "r",
+                "draw": 2,
+                "call_id": "c2",
+                "other_call": "c1",
+                "answerable_call": "c3",
+            }
+        ],
+        "llm_calls": [
+            {"id": "c1", "text": "the first", **call},
+            {"id": "c2", "text": "the second", **call},
+            {"id": "c3", "text": "with both", **call},
+        ],
     }
     told = explain(SmallTables(spark, held), "s" * 32)
     ((one,),) = told["levels"]
     assert one["facts"]["draw"] == 2
     assert (one["call"]["text"], one["other_call"]["text"]) == ("the second", "the first")
     lines = [line.strip() for line in _lines(told)]
+    assert lines[lines.index("the answerability, call c3: ok") + 1] == "reply: with both"
     assert "the other draw, call c1: ok" in lines and lines.index("reply: the second") < lines.index("reply: the first")
 
 

@@ -66,7 +66,7 @@ def test_files_of_a_folder_that_are_not_read_are_named_by_the_run(
     (folder / "_SUCCESS").touch()
     given = [f"inputs={{conversations: ['{folder}'], documents: ['{talk}']}}"]
     names = ", ".join(f"{folder}/sheet{number}.csv" for number in range(5))
-    named = f"inputs.conversations: 7 files below folders were skipped for their endings: {names} and 2 more. Read are "
+    named = f"inputs.conversations: skipped below folders for their endings, 7: {names} and 2 more. Read are "
     status, summary = synthesize(spark, tmp_path / "root", given, until="conversations")
     assert status == 0 and summary["stages"][0]["kept"] == 1, summary
     (told,) = [line for line in summary["warnings"] if "skipped" in line]

@@ -16,12 +16,13 @@ import sql
 from jobs.runtime.checkout import CHECKOUT
 from jobs.runtime.recipes import differences, recipe
 from jobs.runtime.settings import Settings
-from jobs.stages.influence import influence, with_number_type
+from jobs.stages.influence import influence
 from tests.jobs.stages.test_training_set import EVERYTHING, Row, measured, run, sample
 from tests.roots import prose
 from tests.sql.small_root import small_session
 from tests.udfs.models.influence.families import save_family
 from udfs.models.influence.columns import MEASURED_DDL
+from udfs.models.influence.columns import measured as over_rows
 from udfs.settings import InfluenceSettings
 
 PARTITIONS = 8
@@ -96,7 +97,7 @@ def test_a_row_claims_the_paper_only_where_both_models_read_the_same(
 
 def counting(settings: InfluenceSettings, folder: str) -> Callable[[Iterator[Any]], Iterator[Any]]:
     """What the stage maps, leaving a file for each partition, named by its process, and one for each pair loaded."""
-    rows = with_number_type(settings)
+    rows = over_rows(settings)
 
     def mapped(frames: Iterator[Any]) -> Iterator[Any]:
         from udfs.models.influence import pair
@@ -129,7 +130,7 @@ def test_a_python_worker_loads_one_pair(spark: SparkSession, tmp_path: Path) -> 
     ddl = "sample string, context string, instruction string, response string"
     frame = spark.createDataFrame(texts, ddl).repartitionByRange(PARTITIONS, "sample")
     mapped: Any = counting(settings, str(noted))
-    found = frame.mapInPandas(mapped, f"{MEASURED_DDL}, number_type string").collect()
+    found = frame.mapInPandas(mapped, MEASURED_DDL).collect()
     assert len({row["sample"] for row in found}) == len(texts)
     assert {row["reject_reason"] for row in found} == {None} and {row["number_type"] for row in found} == {"float32"}
     pairs = len(list(noted.glob("pair-*")))

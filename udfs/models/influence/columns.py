@@ -17,7 +17,7 @@ MEASURED_DDL = (
     "sample string, reject_reason string, context_tokens bigint, dropped_tokens bigint, short_context_tokens bigint, "
     "instruction_tokens bigint, response_tokens bigint, short_log_ppl double, long_log_ppl double, "
     "windowed_log_ppl double, unasked_log_ppl double, segment_tokens array<bigint>, segment_log_ppl array<double>, "
-    "segment_attention array<double>, layer_attention array<array<double>>"
+    "segment_attention array<double>, layer_attention array<array<double>>, number_type string"
 )
 COLUMNS = [part.split()[0] for part in MEASURED_DDL.split(", ")]
 
@@ -25,7 +25,8 @@ COLUMNS = [part.split()[0] for part in MEASURED_DDL.split(", ")]
 def measured(settings: InfluenceSettings) -> Callable[[Iterator[pd.DataFrame]], Iterator[pd.DataFrame]]:
     """For mapInPandas: (sample, context, instruction, response) rows in, MEASURED_DDL rows out, one for each.
 
-    What cannot be measured is a row with a reason (`Scorer.measure`). Raises ModelUnavailable.
+    What cannot be measured is a row with a reason (`Scorer.measure`). number_type is what the pair was loaded in:
+    `auto` is settled on the worker's own device. Raises ModelUnavailable.
     """
 
     def run(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
@@ -41,6 +42,8 @@ def measure_frames(frames: Iterator[pd.DataFrame], settings: InfluenceSettings) 
     for frame in frames:
         rows = []
         for sample, context, instruction, response in frame.itertuples(index=False, name=None):
-            found = asdict(load_scorer(settings).measure(Sample(context, instruction, response)))
-            rows.append({**found, "sample": sample, "reject_reason": found["reason"]})
+            scorer = load_scorer(settings)
+            found = asdict(scorer.measure(Sample(context, instruction, response)))
+            number_type = str(scorer.long.model.dtype).removeprefix("torch.")
+            rows.append({**found, "sample": sample, "reject_reason": found["reason"], "number_type": number_type})
         yield pd.DataFrame(rows, columns=COLUMNS)
