@@ -88,7 +88,7 @@ class Summary:
     seconds: float = 0.0
     targets: dict[str, dict[str, int]] = field(default_factory=dict)
     stages: dict[str, StageTally] = field(default_factory=dict)
-    scorers: list[dict[str, Any]] = field(default_factory=list)  # rows of sql/scorer_agreement
+    scorers: list[dict[str, Any]] = field(default_factory=list)  # answers of sql/analysis/influence_scorers
     warnings: list[str] = field(default_factory=list)
     _warned: set[str] = field(default_factory=set, repr=False)
     plan: list[dict[str, Any]] = field(default_factory=list)  # per stage: planned and actual; empty without a plan
@@ -186,8 +186,16 @@ class Summary:
             yield f"scorers of {samples:,} samples: rank correlation with the score, with the length; shared of the top"
         for term in terms:
             own, length = pairs[frozenset((term, "score"))], pairs.get(frozenset((term, "length")))
-            with_length = f"{length['rank_correlation']:>10.2f}" if length else f"{'':>10}"
-            yield f"  {term:<12}{own['rank_correlation']:>10.2f}{with_length}{own['top_overlap']:>10.0%}"
+            told = "".join(map(_correlation, (own, length)))
+            yield f"  {term:<12}{told}{own['top_overlap']:>10.0%}"
+
+
+def _correlation(pair: dict[str, Any] | None) -> str:
+    """Two decimals; nothing of a scorer and itself, a dash where one of the two is the same for all samples."""
+    if pair is None:
+        return f"{'':>10}"
+    rank_correlation = pair["rank_correlation"]
+    return f"{'–':>10}" if rank_correlation is None else f"{rank_correlation:>10.2f}"
 
 
 def added(one: float | None, other: float | None) -> float | None:

@@ -25,9 +25,10 @@ ranked AS (
            <= ceil(double(:share) * count(*) OVER (PARTITION BY term)) AS is_first
   FROM terms
 )
-SELECT a.term AS one, b.term AS other, count(*) AS n_rows,
-       try_divide(covar_pop(a.mean_rank, b.mean_rank), stddev_pop(a.mean_rank) * stddev_pop(b.mean_rank)) AS correlation,
-       count_if(a.is_first AND b.is_first) / greatest(1, least(count_if(a.is_first), count_if(b.is_first))) AS overlap
+SELECT a.term AS one, b.term AS other, count(*) AS samples,
+       try_divide(covar_pop(a.mean_rank, b.mean_rank),
+                  stddev_pop(a.mean_rank) * stddev_pop(b.mean_rank)) AS rank_correlation,
+       count_if(a.is_first AND b.is_first) / greatest(1, least(count_if(a.is_first), count_if(b.is_first))) AS top_overlap
 FROM ranked a JOIN ranked b ON a.sample = b.sample AND a.term < b.term
 GROUP BY a.term, b.term
 ORDER BY one, other

@@ -1,14 +1,9 @@
-"""Every Python function of the job inside Spark against itself in a bare loop: what the way through Spark costs.
-
-Throughput is megabytes per CPU second, the JVM's and the workers' seconds added up, so a busy machine changes little.
-"""
+"""Python stages that take rows, one batch after the other, against their functions in a bare loop."""
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,70 +13,44 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from tests.benchmarks.processes import spark_cpu
+from sql.frames import FOUND
+from tests.benchmarks.stages import FILES, Case, compare, write_rows
 from tests.benchmarks.synthetic import stream
-from tests.benchmarks.timing import say, size_mb
 from udfs.assemble import ASSEMBLED_DDL, assemble
 from udfs.language import detect, language
+from udfs.llm.requests import REQUEST_DDL, build_requests
 from udfs.minhash import signature, signature_matrix
+from udfs.models.clusters import assign, nearest_centroid
 from udfs.models.embedder import embed, embed_texts
 from udfs.models.forest import classify, predict, train_forest
+from udfs.models.influence.columns import MEASURED_DDL, measure_frames, measured
+from udfs.near_duplicates import first_alike
 from udfs.readers import CONVERSATION_FIELDS, DOCUMENT_FIELDS, read_files
-from udfs.settings import ClassifierSettings, EmbedderSettings, EvidenceSettings, MinhashSettings, TokenizerSettings
+from udfs.readers.hashing import hash_files
+from udfs.settings import (
+    ClassifierSettings,
+    EmbedderSettings,
+    EvidenceSettings,
+    InfluenceSettings,
+    LlmSettings,
+    MinhashSettings,
+    TokenizerSettings,
+)
 from udfs.text import sentences
 from udfs.tokens import count_tokens, token_count
 
-BATCH = 500  # rows, as infra/spark-defaults.conf sets it
-FILES = 8
 TOKENS, MINHASH, EVIDENCE = TokenizerSettings(), MinhashSettings(), EvidenceSettings()
 EMBEDDER = EmbedderSettings(device="cpu", chunks=2, chunk_tokens=128)
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(7200)]
 
 
-@dataclass(frozen=True)
-class Case:
-    """One Python stage: its plan in Spark and its function in a loop, both down to one number that must be equal."""
-
-    share: float  # of the benchmark's megabytes; slow functions take less, so that each runs for minutes, not hours
-    write: Callable[[Path, float], float]  # makes the input below a folder, returns its megabytes
-    frame: Callable[[DataFrame], DataFrame]  # one row, one number
-    loop: Callable[[pa.RecordBatch], float]  # the same number of one batch; they are summed
-
-
 def write_texts(folder: Path, megabytes: float) -> float:
     """Documents as parquet."""
     return write_rows(folder, ({"text": text} for text in stream(megabytes, seed=7)))
-
-
-def write_rows(folder: Path, rows: Iterator[dict[str, Any]]) -> float:
-    """Rows dealt out to parquet files."""
-    folder.mkdir(parents=True)
-    writers: list[pq.ParquetWriter] = []
-    size, number, batch = 0, 0, list[dict[str, Any]]()
-
-    def flush() -> None:
-        nonlocal number
-        table = pa.Table.from_pylist(batch)
-        if len(writers) <= number % FILES:
-            writers.append(pq.ParquetWriter(folder / f"{number % FILES}.parquet", table.schema))
-        writers[number % FILES].write_table(table)
-        number += 1
-        batch.clear()
-
-    for row in rows:
-        size += sum(len(value) if isinstance(value, str) else 4 * len(value) for value in row.values() if value)
-        batch.append(row)
-        if len(batch) == BATCH:
-            flush()
-    if batch:
-        flush()
-    for writer in writers:
-        writer.close()
-    return size / 1e6
 
 
 def write_files(kind: str) -> Callable[[Path, float], float]:
@@ -189,6 +158,109 @@ def forest_case() -> Case:
     )
 
 
+def cluster_case() -> Case:
+    rng = np.random.default_rng(5)
+    centroids = np.array([unit(rng) for _ in range(10)], dtype=np.float32)
+    return Case(
+        0.5,
+        write_vectors,
+        lambda rows: rows.agg(F.sum(assign(centroids.tolist())("vector")["cluster"]).cast("double").alias("n")),
+        lambda batch: float(nearest_centroid(np.array(batch["vector"].to_pylist(), np.float32), centroids)[0].sum()),
+    )
+
+
+def hash_case() -> Case:
+    """Files listed for a run are hashed where they will be read."""
+
+    def hashing(files: DataFrame) -> DataFrame:
+        function: Any = hash_files
+        made = files.mapInPandas(function, "id string, path string, format string, content_hash string")
+        return made.agg(F.sum(digits(F.col("content_hash"))).alias("n"))
+
+    def hashed(batch: pa.RecordBatch) -> float:
+        return sum(head(digest) for frame in hash_files(iter([batch.to_pandas()])) for digest in frame["content_hash"])
+
+    return Case(1.0, write_files("documents"), hashing, hashed)
+
+
+def request_case() -> Case:
+    """Prompts of the longest task, a document and what to answer about it, and their keys."""
+    building: Any = build_requests("answer", LlmSettings(teacher="offline"))
+
+    def write(folder: Path, megabytes: float) -> float:
+        def rows() -> Iterator[dict[str, Any]]:
+            for number, text in enumerate(stream(megabytes, seed=11)):
+                asked = {"setting": "single", "document_type": "report", "instruction": "Say what it says.", "path": []}
+                variables = {**asked, "documents": [{"doc_id": "d", "text": text}]}
+                yield {"input_id": str(number), "document": "d", "variables": json.dumps(variables)}
+
+        return write_rows(folder, rows())
+
+    return Case(
+        1.0,
+        write,
+        lambda rows: rows.mapInArrow(building, REQUEST_DDL).agg(F.sum(digits(F.col("key"))).alias("n")),
+        lambda batch: sum(head(key) for out in building(iter([batch])) for key in out["key"].to_pylist()),
+    )
+
+
+def digits(hexadecimal: Column) -> Column:
+    """A number of a hash's first digits: sums of it are equal where the hashes are."""
+    return F.conv(F.substring(hexadecimal, 1, 6), 16, 10).cast("double")
+
+
+def head(hexadecimal: str) -> float:
+    """`digits` of one value."""
+    return float(int(hexadecimal[:6], 16))
+
+
+def influence_case() -> Case:
+    """Samples measured by the embedded pair."""
+    settings = InfluenceSettings(device="cpu")
+    measuring: Any = measured(settings)
+
+    def write(folder: Path, megabytes: float) -> float:
+        def rows() -> Iterator[dict[str, Any]]:
+            for number, text in enumerate(stream(megabytes, seed=12, median_words=600)):
+                yield {"sample": str(number), "context": text, "instruction": "Say it.", "response": text[:200]}
+
+        return write_rows(folder, rows())
+
+    return Case(
+        0.001,
+        write,
+        lambda rows: rows.mapInPandas(measuring, MEASURED_DDL).agg(F.sum("long_log_ppl").alias("n")),
+        lambda batch: sum(
+            float(frame["long_log_ppl"].sum()) for frame in measure_frames(iter([batch.to_pandas()]), settings)
+        ),
+    )
+
+
+def band_case() -> Case:
+    """Members of bands, some of them alike, are searched for the first one that is."""
+    searching: Any = first_alike(MINHASH)
+
+    def write(folder: Path, megabytes: float) -> float:
+        rng = np.random.default_rng(6)
+
+        def rows() -> Iterator[dict[str, Any]]:
+            count = int(megabytes * 1e6 / (4 * MINHASH.permutations))
+            for band in range(max(count // 20, 100)):
+                first = rng.integers(0, 1 << 31, MINHASH.permutations)
+                for member in range(20):
+                    other = rng.integers(0, 1 << 31, MINHASH.permutations)
+                    signature = np.where(rng.random(MINHASH.permutations) < rng.random(), first, other)
+                    yield {"band": band, "fresh": True, "id": f"{band}-{member:02}", "signature": signature.tolist()}
+
+        return write_rows(folder, rows())  # a batch is 25 whole bands
+
+    def frame(rows: DataFrame) -> DataFrame:
+        found = rows.sortWithinPartitions("band", "id").mapInArrow(searching, FOUND)
+        return found.agg(F.count("*").cast("double").alias("n"))
+
+    return Case(0.5, write, frame, lambda batch: float(sum(out.num_rows for out in searching(iter([batch])))))
+
+
 def first_minima(texts: list[str]) -> float:
     return float(signature_matrix(texts, MINHASH)[0][:, 0].astype(np.int64).sum())
 
@@ -209,43 +281,15 @@ CASES: dict[str, Callable[[], Case]] = {
     ),
     "evidence and assembly": lambda: Case(0.25, write_replies, assembling, assembled),
     "forest": forest_case,
+    "nearest cluster": cluster_case,
+    "file hashes": hash_case,
+    "requests": request_case,
+    "members of bands": band_case,
+    "influence": influence_case,
     "embedding": lambda: text_case(0.004, lambda: embed(EMBEDDER, True)("text")[0].cast("double"), first_components),
 }
 
 
 @pytest.mark.parametrize("name", list(CASES))
 def test_stage_keeps_its_speed_in_spark(name: str, spark: SparkSession, tmp_path: Path) -> None:
-    case = CASES[name]()
-    megabytes = case.write(tmp_path / "data", size_mb(1_000) * case.share)
-    warm_mb = case.write(tmp_path / "warm", min(megabytes / 10, 4.0))
-    rows, first = (spark.read.parquet(str(tmp_path / folder)) for folder in ("data", "warm"))
-    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(BATCH))
-    started = time.perf_counter()
-    case.frame(first).collect()  # workers start, engines and models load
-    cold = time.perf_counter() - started
-    looped(case, tmp_path / "warm")
-    started = time.perf_counter()
-    (row,) = case.frame(rows).collect()
-    wall = time.perf_counter() - started
-    cpu = spark_cpu()
-    (one,) = case.frame(rows.coalesce(1)).collect()  # like the loop: two tasks may share a core's units
-    inside = spark_cpu() - cpu
-    cpu = time.process_time()
-    alone = looped(case, tmp_path / "data")
-    bare = time.process_time() - cpu
-    assert row["n"] == pytest.approx(alone, rel=1e-6) and one["n"] == pytest.approx(alone, rel=1e-6)
-    say(
-        "Python stage",
-        f"{name}, {megabytes:,.0f} MB: in Spark {megabytes / inside:.1f} MB per CPU second (JVM and worker, one task), "
-        f"bare loop {megabytes / bare:.1f} ({bare / inside:.2f}x, reach 0.65x); "
-        f"{megabytes / wall:.1f} MB/s on two cores warm, first {warm_mb:.1f} MB cold in {cold:.1f} s; same result",
-    )
-
-
-def looped(case: Case, folder: Path) -> float:
-    """The bare function over the same batches."""
-    total = 0.0
-    for path in sorted(folder.glob("*.parquet")):
-        for batch in pq.ParquetFile(path).iter_batches(BATCH, use_threads=False):
-            total += case.loop(batch)
-    return total
+    compare(name, CASES[name](), spark, tmp_path)

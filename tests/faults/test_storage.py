@@ -24,6 +24,8 @@ from tests.faults.job import Job
 pytestmark = [pytest.mark.spark, pytest.mark.faults]
 
 LAST = "meta_records"
+STAGES_OF_META_RECORDS = 5  # files, conversations, long conversations and documents come before it
+SCRATCH_KIB = 256
 
 
 class Disk:
@@ -63,6 +65,13 @@ def quiet(spark: SparkSession, given: list[str], tmp_path_factory: pytest.TempPa
     return root
 
 
+@pytest.fixture(scope="module")
+def whole(spark: SparkSession, given: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("roots") / "whole"
+    assert Synthesis(spark, load_settings(None, given, str(root)), STAGES).run() == 0
+    return root
+
+
 def files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*"))
 
@@ -70,19 +79,53 @@ def files(folder: Path) -> list[Path]:
 @pytest.mark.parametrize("share", [0.05, 0.4, 0.6, 0.8])
 def test_a_full_disk(spark: SparkSession, given: list[str], quiet: Path, disk: Disk, share: float) -> None:
     """Room for a part of what the run writes: it is full in MLflow's database, or in the middle of the stages."""
-    needed = sum(-(-path.stat().st_size // 4096) * 4 for path in files(quiet))  # KiB, in whole pages
-    assert disk.mount(f"remount,size={int(needed * share)}k")
+    assert disk.mount(f"remount,size={int(needed(quiet) * share)}k")
     root = disk.place / "root"
     log = disk.place.with_suffix(".log")  # on another disk
     with Job(root, given, "--until", LAST, log=log) as job:
-        assert job.end() == 6, job.said
-    assert not TRACES.search(job.said), job.said
-    told = [line for line in job.said.splitlines() if line.startswith("longloom:")]
-    assert len(told) == 1 and "is full" in told[0] and "run again" in told[0], job.said
+        require_full(job)
     assert disk.mount("remount,size=500m")
     with Job(root, given, "--until", LAST, log=log) as job:
         assert job.end() == 0, job.said
     require_equal(spark, quiet, root, LAST)
+
+
+@pytest.mark.parametrize("share", [0.6, 0.75, 0.9])
+def test_a_disk_that_fills_late(spark: SparkSession, given: list[str], whole: Path, disk: Disk, share: float) -> None:
+    """It is full while types, graphs, walks or samples are made; what was answered is not asked again."""
+    assert disk.mount(f"remount,size={int(needed(whole) * share)}k")
+    root, log = disk.place / "root", disk.place.with_suffix(".log")
+    with Job(root, given, log=log) as job:
+        require_full(job)
+        assert job.progress() > STAGES_OF_META_RECORDS, job.said
+    assert disk.mount("remount,size=500m")
+    with Job(root, given, log=log) as job:
+        assert job.end() == 0, job.said
+    require_equal(spark, whole, root)
+
+
+def test_a_full_scratch_space(spark: SparkSession, given: list[str], whole: Path, disk: Disk, tmp_path: Path) -> None:
+    """Spark's own files lie on another disk than the root; the root keeps what was committed."""
+    assert disk.mount(f"remount,size={SCRATCH_KIB}k")
+    root = tmp_path / "root"
+    with Job(root, given, SPARK_LOCAL_DIRS=str(disk.place)) as job:
+        require_full(job)
+    with Job(root, given) as job:
+        assert job.end() == 0, job.said
+    require_equal(spark, whole, root)
+
+
+def needed(root: Path) -> int:
+    """KiB that a root takes, in whole pages."""
+    return sum(-(-path.stat().st_size // 4096) * 4 for path in files(root))
+
+
+def require_full(job: Job) -> None:
+    """It ends with the status of a stop and one sentence that says why and what to do."""
+    assert job.end() == 6, job.said
+    assert not TRACES.search(job.said), job.said
+    told = [line for line in job.said.splitlines() if line.startswith("longloom:")]
+    assert len(told) == 1 and "is full" in told[0] and "run again" in told[0], job.said
 
 
 def test_a_read_only_root(given: list[str], disk: Disk) -> None:

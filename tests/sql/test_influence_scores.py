@@ -6,9 +6,11 @@ import random
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 from scipy import stats
 
 import sql
+from sql.questions import questions
 from tests.sql.score_oracle import NORMS, Row, expected
 
 SCHEMA = (
@@ -90,12 +92,16 @@ def test_the_random_scorer_is_a_draw_by_id_and_seed(spark: SparkSession) -> None
 
 @pytest.mark.spark
 def test_agreement_of_scorers_equals_scipy_and_shows_a_degenerate_norm(spark: SparkSession) -> None:
+    own = spark.newSession()  # for its views
     rows = measured(60, seed=4)
+    raw = own.createDataFrame([tuple(row.values()) for row in rows], schema(rows))
+    raw.withColumnRenamed("id", "sample").createOrReplaceTempView("influence")
     found = {}
     for norm in ("paper", "rank"):
-        table = scores(spark, rows, norm).persist()
+        table = scores(own, rows, norm).persist()
         values = table.toPandas()
-        pairs = sql.run("scorer_agreement", {"top_share": 0.1}, scores=table).collect()
+        table.select(F.col("id").alias("sample"), "score", "hmp", "cas").createOrReplaceTempView("training_set")
+        pairs = own.sql(questions()["influence_scorers"].bound({"share": 0.1, "seed": 3})).collect()
         found[norm] = {(row["one"], row["other"]): row for row in pairs}
         assert len(found[norm]) == 28
         for (one, other), row in found[norm].items():
