@@ -1,7 +1,7 @@
-"""Clusters of this machine, and our code on them as users ship it: a wheel's content by `--py-files`.
+"""Clusters of this machine, and our code on them as users ship it: a wheel's content by `--py-files`, or installed.
 
 Executors get a Python with every package but ours, and folders that hold nothing of the checkout, so that what they
-import can only have come with the job.
+import can only have come with the job; or a Python into which the wheel was installed.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 
 from jobs.runtime import checkout
 from jobs.runtime.java import find_java
+from jobs.runtime.launch import WORKER_DAEMON
 
 OURS = ("jobs", "udfs", "graphs", "sql")
 SUBMIT = checkout.CHECKOUT / ".venv/bin/spark-submit"
@@ -32,11 +33,13 @@ BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_w
 
 @dataclass(frozen=True)
 class Shipment:
-    """What a cluster gets: the job's file, our packages as a zip, and a Python that has not seen the checkout."""
+    """What a cluster gets: the job's file, our packages as a zip, a Python that has not seen the checkout, and one
+    with the wheel in it."""
 
     job: Path
     packages: Path
     python: Path
+    installed: Path
 
 
 def ship(folder: Path) -> Shipment:
@@ -53,15 +56,21 @@ def ship(folder: Path) -> Shipment:
     (folder / built.stdout.split()[-1]).rename(packages)
     job = folder / "synthesize.py"
     shutil.copy(checkout.CHECKOUT / "jobs/synthesize.py", job)
-    return Shipment(job, packages, _python_without_ours(folder / "python"))
+    installed = _python(folder / "installed")
+    shutil.unpack_archive(packages, next(installed.parents[1].glob("lib/python*/site-packages")))
+    return Shipment(job, packages, _python_without_ours(folder / "python"), installed)
 
 
-def _python_without_ours(folder: Path) -> Path:
+def _python(folder: Path) -> Path:
     """An environment that finds this one's packages: path files in them, an editable install's too, are not read."""
     venv.create(folder, with_pip=False, symlinks=True)
     site = next((folder / "lib").glob("python*/site-packages"))
     (site / "packages.pth").write_text(f"{sysconfig.get_path('purelib')}\n", encoding="utf-8")
-    python = folder / "bin" / "python"
+    return folder / "bin" / "python"
+
+
+def _python_without_ours(folder: Path) -> Path:
+    python = _python(folder)
     seen = subprocess.run(
         [python, "-c", "import pyspark, udfs"], cwd=folder, capture_output=True, text=True, check=False
     )
@@ -101,21 +110,34 @@ def standalone(folder: Path, workers: int = 2) -> Iterator[str]:
             process.wait(timeout=30)
 
 
-def shipped(master: str, shipment: Shipment) -> list[str]:
-    """The beginning of a command that submits a job with our code and a Python that has not seen the checkout."""
-    return [
+def shipped(master: str, shipment: Shipment, installed: bool = False) -> list[str]:
+    """The beginning of a command that submits a job with our code and a Python that has not seen the checkout.
+
+    Where the wheel is `installed`, workers are forked as the pages on clusters advise.
+    """
+    python = shipment.installed if installed else shipment.python
+    command = [
         str(SUBMIT), "--properties-file", str(checkout.SPARK_DEFAULTS), "--master", master,
-        "--py-files", str(shipment.packages), "--conf", "spark.executor.memory=1g",
-        "--conf", f"spark.pyspark.python={shipment.python}", "--conf", f"spark.pyspark.driver.python={shipment.python}",
+        "--conf", "spark.executor.memory=1g",
+        "--conf", f"spark.pyspark.python={python}", "--conf", f"spark.pyspark.driver.python={python}",
     ]  # fmt: skip
+    if not installed:
+        return [*command, "--py-files", str(shipment.packages)]
+    return [*command, *(part for key, value in WORKER_DAEMON.items() for part in ("--conf", f"{key}={value}"))]
 
 
 def submit(
-    root: Path, given: Sequence[str], master: str, shipment: Shipment, *more: str, confs: Sequence[str] = ()
+    root: Path,
+    given: Sequence[str],
+    master: str,
+    shipment: Shipment,
+    *more: str,
+    confs: Sequence[str] = (),
+    installed: bool = False,
 ) -> dict[str, Any]:
     """Run the job on a cluster to its end; what its summary says."""
     summary = root.parent / f"{root.name}.json"
-    command = shipped(master, shipment)
+    command = shipped(master, shipment, installed)
     for conf in confs:
         command += ["--conf", conf]
     command += [str(shipment.job), "--root", str(root), "--summary", str(summary), *more]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from jobs.runtime import checkout
 from jobs.runtime.jars import JarLock, read_lock
+from jobs.runtime.launch import WORKER_DAEMON  # EMR's nodes, or the packed environment, have the wheel
 
 WRITTEN = "Written by `make lock` from infra/jars.lock and infra/requirements*.in: edit those."
 REQUIREMENTS = ("requirements.in", "requirements-models.in")
@@ -91,6 +92,7 @@ def emr_configurations(lock: JarLock) -> list[dict[str, object]]:
                 "spark.sql.session.timeZone": "UTC",
                 "spark.sql.execution.arrow.pyspark.enabled": "true",
                 "spark.sql.execution.arrow.maxRecordsPerBatch": "500",
+                **WORKER_DAEMON,
                 **SCRATCH,
             },
         },
@@ -109,6 +111,7 @@ def emr_serverless(lock: JarLock) -> dict[str, object]:
         "spark.emr-serverless.driverEnv.PYSPARK_PYTHON": python,
         "spark.executorEnv.PYSPARK_PYTHON": python,
         "spark.sql.session.timeZone": "UTC",
+        **WORKER_DAEMON,
         **SCRATCH,
     }
     return {

@@ -21,14 +21,13 @@ from jobs.runtime.jars import jar_paths
 from jobs.runtime.java import SEARCH_PATH, find_java
 
 FLAGS = frozenset({"--help", "-h", "--verbose", "-v", "--version", "--supervise"})  # options without a value
-# Where executors share this machine, workers are forked from a process that has made the slow imports once. Elsewhere
-# that process starts before the code reaches it. Spark starts one for each environment: the variable is one that it
-# sets for some workers itself.
+# Spark forks workers from one process for each environment, and keeps the idle ones of each. The variable is one that
+# it sets for some workers itself: given to all of them there is one environment.
+ONE_ENVIRONMENT = {"spark.executorEnv.SPARK_SIMPLIFIED_TRACEBACK": "1"}
+# Where executors share this machine that process has made the slow imports once. Elsewhere it starts before the code
+# reaches it, unless the wheel is installed there.
 DAEMON = "spark.python.daemon.module"
-WORKER_DAEMON = {
-    DAEMON: "udfs.worker_daemon",
-    "spark.executorEnv.SPARK_SIMPLIFIED_TRACEBACK": "1",
-}
+WORKER_DAEMON = {DAEMON: "udfs.worker_daemon", **ONE_ENVIRONMENT}
 # The first MERGE or DELETE makes this folder, which stays empty (tables are found by path): not where the user stands.
 WAREHOUSE = {"spark.sql.warehouse.dir": (Path(tempfile.gettempdir()) / "longloom-warehouse").as_uri()}
 OWN_PYTHON = "spark.pyspark.python"  # another interpreter gets our code with the job, after that process has started
@@ -86,7 +85,7 @@ def prepare(arguments: Sequence[str], environment: Mapping[str, str]) -> Launch:
         paths = [str(path) for path in jar_paths()]
         # `--jars` copies 80 MB per session to executors, which one JVM can spare itself.
         options += ["--driver-class-path", ":".join(paths)] if local else ["--jars", ",".join(paths)]
-    own = (WAREHOUSE | ({} if OWN_PYTHON in given else WORKER_DAEMON)) if local else {}
+    own = ONE_ENVIRONMENT | ((WAREHOUSE | ({} if OWN_PYTHON in given else WORKER_DAEMON)) if local else {})
     for key in sorted(own.keys() - given.keys()):
         options += ["--conf", f"{key}={own[key]}"]
     return Launch(

@@ -22,6 +22,7 @@ from jobs.runtime.jars import jar_paths
 from jobs.runtime.java import find_java
 from jobs.runtime.launch import (
     DAEMON,
+    ONE_ENVIRONMENT,
     WAREHOUSE,
     WORKER_DAEMON,
     defaults,
@@ -30,6 +31,7 @@ from jobs.runtime.launch import (
     read_confs,
     require_machine,
 )
+from jobs.runtime.worker_memory import shortage
 
 # Classes whose absence Spark mentions late or never, and who brings them.
 NEEDED = {"io.delta.sql.DeltaSparkSessionExtension": "Delta", "org.graphframes.GraphFramePythonAPI": "GraphFrames"}
@@ -49,13 +51,15 @@ def build_session(name: str, extra: Mapping[str, str] | None = None) -> SparkSes
         require_machine(os.environ)
         confs = static_confs() | dict(extra or {})
         local = is_local(confs["spark.master"])
-        confs = class_path(local) | (WORKER_DAEMON | WAREHOUSE if local else {}) | confs
+        confs = class_path(local) | (WORKER_DAEMON | WAREHOUSE if local else ONE_ENVIRONMENT) | confs
         prepare_environment(confs["spark.master"])
         for key, value in confs.items():
             builder = builder.config(key, value)
     session = builder.getOrCreate()
     require_classes(session)
     quiet_failed_queries()
+    if told := shortage(dict(session.sparkContext.getConf().getAll())):
+        print(f"warning: {told}", file=sys.stderr)
     return session
 
 

@@ -69,5 +69,5 @@ def test_the_whole_job_gives_the_same_tables(
         submit(two, given, LOCAL_CLUSTER, shipment)
     else:
         with standalone(tmp_path / "cluster") as master:
-            submit(two, given, master, shipment)
+            submit(two, given, master, shipment, installed=True)
     assert_same_tables(tables_at(spark, one), tables_at(spark, two))

@@ -88,6 +88,8 @@ def test_several_jvms_get_the_jars_shipped(master: str) -> None:
     assert made.command[made.command.index("--jars") + 1].split(",") == [str(path) for path in jar_paths()]
     assert "SharedArchiveFile" not in made.environment["SPARK_SUBMIT_OPTS"]
     assert ("SPARK_LOCAL_IP" in made.environment) is master.startswith("local")
+    given = dict(read_options(made.command))
+    assert launch.DAEMON not in given and given.items() >= launch.ONE_ENVIRONMENT.items()
 
 
 @pytest.mark.parametrize("own", [["--jars", "x.jar"], ["--packages", "a:b:1"], ["--conf", "spark.jars.packages=a:b:1"]])
@@ -109,6 +111,7 @@ def test_workers_of_another_python_are_forked_from_nothing_of_ours() -> None:
     own = dict(read_options(prepare(["--conf", "spark.pyspark.python=/other/python", "job.py"], os.environ).command))
     assert ours[launch.DAEMON] == "udfs.worker_daemon"
     assert launch.DAEMON not in own
+    assert own.items() >= launch.ONE_ENVIRONMENT.items(), "of Spark's own there is one, not two"
 
 
 def test_no_folder_is_made_where_the_caller_stands() -> None:
