@@ -14,7 +14,7 @@ from jobs.runtime.launch import DAEMON, WORKER_DAEMON
 
 # GiB of the workers of one task slot at their peak (infra/README.md), forked from `udfs.worker_daemon` or not: a task
 # chains several workers, others wait idle for a minute. YARN counts a page once for each process that shares it.
-TAKEN = {("k8s", True): 1.6, ("k8s", False): 3.5, ("yarn", True): 4.5, ("yarn", False): 5.6}
+TAKEN = {("k8s", True): 2.1, ("k8s", False): 3.6, ("yarn", True): 5.5, ("yarn", False): 5.8}
 UNITS = {"": 1, "b": 1 / 2**20, "k": 1 / 2**10, "m": 1, "g": 2**10, "t": 2**20}  # MiB
 LEAST_OVERHEAD = "384m"
 

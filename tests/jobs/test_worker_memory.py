@@ -13,18 +13,19 @@ YARN = {"spark.master": "yarn", "spark.executor.memory": "4743M", "spark.executo
 def test_spark_alone_leaves_a_tenth_and_the_sentence_says_what_to_set() -> None:
     told = shortage(YARN)
     assert told is not None and told.startswith("executors of 4 task slots have 0.5 GiB beside their heap")
-    assert "22.4" in told and "YARN ends such executors" in told and "spark.executor.memoryOverhead=23g" in told
-    assert shortage({**YARN, "spark.executor.memoryOverhead": "23g"}) is None
-    assert shortage({**YARN, "spark.executor.memoryOverhead": "22g"}) is not None
+    assert "23.2" in told and "YARN ends such executors" in told and "spark.executor.memoryOverhead=24g" in told
+    assert shortage({**YARN, "spark.executor.memoryOverhead": "24g"}) is None
+    assert shortage({**YARN, "spark.executor.memoryOverhead": "23g"}) is not None
 
 
 def test_workers_forked_from_one_process_take_less() -> None:
     told = shortage(YARN | WORKER_DAEMON)
-    assert told is not None and "spark.executor.memoryOverhead=18g" in told
+    assert told is not None and "spark.executor.memoryOverhead=22g" in told
     k8s = YARN | WORKER_DAEMON | {"spark.master": "k8s://https://10.0.0.1:6443"}
     told = shortage(k8s)
-    assert told is not None and "Kubernetes" in told and "spark.executor.memoryOverhead=7g" in told
-    assert shortage({**k8s, "spark.executor.cores": "1"}) is None, "Spark gives Python two fifths there"
+    assert told is not None and "Kubernetes" in told and "spark.executor.memoryOverhead=9g" in told
+    one = {**k8s, "spark.executor.cores": "1"}
+    assert shortage({**one, "spark.executor.memory": "6g"}) is None, "Spark gives Python two fifths there"
 
 
 def test_a_task_may_hold_several_cores() -> None:
