@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -70,6 +71,8 @@ class Lineage:
         try:
             import mlflow
 
+            # It logs with a traceback what it raises as well: a full disk ends a run with one sentence.
+            logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
             if self._own_store is not None:
                 make_whole(self._own_store)
             self._client = mlflow.MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)

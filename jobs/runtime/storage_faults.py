@@ -20,6 +20,7 @@ SAYINGS = {
     "Permission denied": "refuses to be written",
     "AccessDenied": "refuses to be written",
 }
+LONGEST = 200  # characters of what was said
 
 
 def storage_fault(error: BaseException, state: str) -> StorageFault | None:
@@ -29,10 +30,15 @@ def storage_fault(error: BaseException, state: str) -> StorageFault | None:
             if words in said:
                 line = next(line for line in said.splitlines() if words in line).strip()
                 return StorageFault(
-                    f"the storage of {state}, or the machine's own scratch space, {what} ({line[-200:]}). What was "
+                    f"the storage of {state}, or the machine's own scratch space, {what} ({_end(line)}). What was "
                     "committed stays; make room or mend it, and run again: the run continues where it stopped."
                 )
     return None
+
+
+def _end(line: str) -> str:
+    """The last words of a line: what precedes them is which task of which stage."""
+    return line if len(line) <= LONGEST else f"… {line[-LONGEST:].partition(' ')[2]}"
 
 
 def _sayings(error: BaseException | None) -> Iterator[str]:

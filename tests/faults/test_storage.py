@@ -66,9 +66,17 @@ def quiet(spark: SparkSession, given: list[str], tmp_path_factory: pytest.TempPa
 
 
 @pytest.fixture(scope="module")
-def whole(spark: SparkSession, given: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def asking(given: list[str]) -> Iterator[list[str]]:
+    """The settings with a teacher whose labels carry the job to its end."""
+    with FakeServer(lifetime=3600.0, key=os.environ["FAKE_KEY"]) as server:
+        yield [*given, *teacher(server.base_url)]
+
+
+@pytest.fixture(scope="module")
+def whole(asking: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("roots") / "whole"
-    assert Synthesis(spark, load_settings(None, given, str(root)), STAGES).run() == 0
+    with Job(root, asking) as job:
+        assert job.end() == 0, job.said
     return root
 
 
@@ -91,26 +99,26 @@ def test_a_full_disk(spark: SparkSession, given: list[str], quiet: Path, disk: D
 
 
 @pytest.mark.parametrize("share", [0.6, 0.75, 0.9])
-def test_a_disk_that_fills_late(spark: SparkSession, given: list[str], whole: Path, disk: Disk, share: float) -> None:
+def test_a_disk_that_fills_late(spark: SparkSession, asking: list[str], whole: Path, disk: Disk, share: float) -> None:
     """It is full while types, graphs, walks or samples are made; what was answered is not asked again."""
     assert disk.mount(f"remount,size={int(needed(whole) * share)}k")
     root, log = disk.place / "root", disk.place.with_suffix(".log")
-    with Job(root, given, log=log) as job:
+    with Job(root, asking, log=log) as job:
         require_full(job)
         assert job.progress() > STAGES_OF_META_RECORDS, job.said
     assert disk.mount("remount,size=500m")
-    with Job(root, given, log=log) as job:
+    with Job(root, asking, log=log) as job:
         assert job.end() == 0, job.said
     require_equal(spark, whole, root)
 
 
-def test_a_full_scratch_space(spark: SparkSession, given: list[str], whole: Path, disk: Disk, tmp_path: Path) -> None:
+def test_a_full_scratch_space(spark: SparkSession, asking: list[str], whole: Path, disk: Disk, tmp_path: Path) -> None:
     """Spark's own files lie on another disk than the root; the root keeps what was committed."""
     assert disk.mount(f"remount,size={SCRATCH_KIB}k")
     root = tmp_path / "root"
-    with Job(root, given, SPARK_LOCAL_DIRS=str(disk.place)) as job:
+    with Job(root, asking, SPARK_LOCAL_DIRS=str(disk.place)) as job:
         require_full(job)
-    with Job(root, given) as job:
+    with Job(root, asking) as job:
         assert job.end() == 0, job.said
     require_equal(spark, whole, root)
 
