@@ -34,7 +34,7 @@ def shortage(confs: Mapping[str, str]) -> str | None:
         return None
     return (
         f"executors of {slots} task slot{'s' if slots > 1 else ''} have {granted:.1f} GiB beside their heap, and their "
-        f"Python workers may take {taken:.1f}: {'YARN' if master == 'yarn' else 'Kubernetes'} ends such executors. Set "
+        f"Python workers may take {taken:.1f}: {'YARN' if master == 'yarn' else 'Kubernetes'} may end them for it. Set "
         f"spark.executor.memoryOverhead={math.ceil(taken)}g, or fewer spark.executor.cores (infra/README.md, Memory)"
     )
 

@@ -13,7 +13,7 @@ YARN = {"spark.master": "yarn", "spark.executor.memory": "4743M", "spark.executo
 def test_spark_alone_leaves_a_tenth_and_the_sentence_says_what_to_set() -> None:
     told = shortage(YARN)
     assert told is not None and told.startswith("executors of 4 task slots have 0.5 GiB beside their heap")
-    assert "23.2" in told and "YARN ends such executors" in told and "spark.executor.memoryOverhead=24g" in told
+    assert "23.2" in told and "YARN may end them for it" in told and "spark.executor.memoryOverhead=24g" in told
     assert shortage({**YARN, "spark.executor.memoryOverhead": "24g"}) is None
     assert shortage({**YARN, "spark.executor.memoryOverhead": "23g"}) is not None
 
