@@ -100,14 +100,14 @@ def rows_of_graph(number: int, megabytes: float) -> pa.Table:
     """A graph, its seed paths and a wish for walks, in the one shape that they are shuffled in."""
     nodes, edges, seeds = graph(number, max(int(megabytes * 1e6 / 11_000), 100))
     text, texts = pa.scalar(None, pa.string()), pa.scalar(None, pa.list_(pa.string()))
-    number_, none = pa.int64(), pa.scalar(None, pa.int64())
+    none = pa.scalar(None, pa.int64())
 
     def tagged(kind: int, rows: int, **columns: Any) -> pa.Table:
         empty = {"a": text, "b": text, "c": text, "count": none, "first": none, "nodes": texts}
         whole = {name: columns.get(name, pa.repeat(value, rows)) for name, value in empty.items()}
         return pa.table({"kind": pa.repeat(pa.scalar(kind, pa.int8()), rows), **whole})
 
-    ones = pa.repeat(pa.scalar(1, number_), nodes.num_rows)
+    ones = pa.repeat(pa.scalar(1, pa.int64()), nodes.num_rows)
     return pa.concat_tables(
         [
             tagged(NODE, nodes.num_rows, a=nodes["node"], b=nodes["field"], c=nodes["value"], count=ones),

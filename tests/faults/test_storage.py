@@ -24,7 +24,7 @@ from tests.faults.job import Job
 pytestmark = [pytest.mark.spark, pytest.mark.faults]
 
 LAST = "meta_records"
-STAGES_OF_META_RECORDS = 5  # files, conversations, long conversations and documents come before it
+STAGES_OF_META_RECORDS = 5  # its own, and before it conversations and documents, as they came and the long ones
 SCRATCH_KIB = 256
 
 
@@ -100,7 +100,7 @@ def test_a_full_disk(spark: SparkSession, given: list[str], quiet: Path, disk: D
 
 @pytest.mark.parametrize("share", [0.6, 0.75, 0.9])
 def test_a_disk_that_fills_late(spark: SparkSession, asking: list[str], whole: Path, disk: Disk, share: float) -> None:
-    """It is full while types, graphs, walks or samples are made; what was answered is not asked again."""
+    """It is full after the records were extracted: while types, graphs, walks or samples are made, or the account."""
     assert disk.mount(f"remount,size={int(needed(whole) * share)}k")
     root, log = disk.place / "root", disk.place.with_suffix(".log")
     with Job(root, asking, log=log) as job:
