@@ -16,6 +16,9 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+# What a teacher writes into a field that has no value; replies and the graph drop it.
+NOTHINGS = frozenset({"", "none", "n/a", "na", "null", "unknown", "not applicable", "not specified"})
+
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]

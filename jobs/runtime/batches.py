@@ -30,6 +30,7 @@ from udfs.llm.budget import Budget
 from udfs.llm.context import MOST_CHARS_PER_TOKEN
 from udfs.llm.expectation import FIRST_TOKENS_PER_CHAR
 from udfs.llm.prices import batch_price, paid_price
+from udfs.llm.requests import call_parameters, reply_limit
 from udfs.llm.retry import RetryPolicy
 from udfs.llm.sender import Sending
 from udfs.llm.teacher import Reply
@@ -201,7 +202,7 @@ class Batches:
 
     def _expected(self, task: str, llm: LlmSettings, session: SparkSession) -> Expected:
         """What calls of a task are expected to come to: replies as long as those recorded, else the longest."""
-        price, most = paid_price(llm), float(max(llm.max_tokens, llm.raised_max_tokens))
+        price, most = paid_price(llm), float(max(reply_limit(call_parameters(llm)), llm.raised_max_tokens))
         if llm.budget_usd and price is not None:
             calls = self._tables.read("llm_calls", session).where((F.col("task") == task) & (F.col("status") == "ok"))
             row = calls.agg(F.avg("tokens_out") + F.coalesce(F.stddev_samp("tokens_out"), F.lit(0.0))).collect()[0]

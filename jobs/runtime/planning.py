@@ -40,6 +40,7 @@ from jobs.runtime.stage import Stage
 from jobs.runtime.tables import Tables
 from udfs.llm.follow_ups import REDRAWN, Following
 from udfs.llm.prices import price_of
+from udfs.llm.requests import call_parameters, reply_limit
 from udfs.readers import InputFile
 from udfs.settings import LlmSettings
 
@@ -308,7 +309,8 @@ class Planner:
     def _of(self, stage: str, calls: Range, tokens: Range, basis: str, task: str | None = None) -> StagePlan:
         task = task or self.stages[stage].task or "type_label"
         llm = self._llm(stage)
-        return planned(stage, task, calls, tokens, self.measures.get(task), llm.max_tokens, price_of(llm), basis)
+        most = reply_limit(call_parameters(llm))
+        return planned(stage, task, calls, tokens, self.measures.get(task), most, price_of(llm), basis)
 
     def _llm(self, stage: str) -> LlmSettings:
         return teacher_of(self.runner, stage)

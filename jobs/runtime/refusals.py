@@ -13,6 +13,7 @@ def refusal(stage: str, llm: LlmSettings, kind: str, error: str) -> str:
         return f"the offline teacher failed at stage {stage} ({kind}): {error}. It needs no service: report it."
     mends = {
         ErrorKind.AUTHENTICATION: f"check the environment variable {llm.api_key_env}",
+        ErrorKind.FORBIDDEN: f"check what the key in {llm.api_key_env} may do, and any firewall before the service",
         ErrorKind.QUOTA: "check your quota and your bill",
         ErrorKind.NOT_FOUND: f"check llm.base_url and llm.model ({llm.model})",
         ErrorKind.CERTIFICATE: "check llm.base_url, or name your authority's certificates in SSL_CERT_FILE",

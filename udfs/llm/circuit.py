@@ -14,6 +14,8 @@ from udfs.llm.teacher import ErrorKind, Reply, failed
 # So many refused requests without one success, half of all that were sent, mean that the settings are wrong, not the
 # rows. The half matters while the first calls are under way: refusals come back before answers.
 BAD_REQUESTS_BEFORE_OPENING = 8
+# So many of them in a row after a success: it is the key that is refused, not what some rows say.
+FORBIDDEN_BEFORE_OPENING = 8
 WINDOW = 100  # tries that the share of errors is taken of; a tenth of it failing by chance never comes near a half
 COMMONEST = 3  # errors named when the circuit opens
 
@@ -32,7 +34,7 @@ class Circuit:
         self._sentences: dict[ErrorKind, str] = {}
         self._opened_by: Reply | None = None
         self._succeeded = False
-        self._asked = self._bad_requests = 0
+        self._asked = self._bad_requests = self._forbidden = 0
 
     @property
     def opened_by(self) -> Reply | None:
@@ -59,11 +61,15 @@ class Circuit:
         """Take note of a reply and return it, as it counts; `again` says that its request will be tried once more.
 
         A request that the server calls malformed is a lasting fault of its row only when other requests got
-        through, now or before (`prove`); until then it is a passing one, and many of them open the circuit.
+        through, now or before (`prove`); until then it is a passing one, and many of them open the circuit. One that is
+        forbidden after others got through waits: firewalls judge by what a prompt says. Many in a row open it.
         """
         with self._lock:
             if reply.status == "ok":
-                self._succeeded = True
+                self._succeeded, self._forbidden = True, 0
+            if reply.error_kind == ErrorKind.FORBIDDEN and self._succeeded:
+                self._forbidden += 1
+                reply = replace(reply, status="passing" if self._forbidden < FORBIDDEN_BEFORE_OPENING else "fatal")
             if reply.error_kind == ErrorKind.BAD_REQUEST and not self._succeeded:
                 self._bad_requests += 1
                 tripped = self._bad_requests >= max(BAD_REQUESTS_BEFORE_OPENING, self._asked / 2)

@@ -20,16 +20,23 @@ from udfs.llm.text import encodable
 LONGEST_ERROR = 500  # characters kept of an error: some servers send whole web pages
 # What looks like a key, ours or masked: OpenAI's form, a bearer header, credentials in an address.
 _SECRET = re.compile(r"\bsk-[A-Za-z0-9_\-*]{6,}|(?i:bearer)\s+\S+|(?<=://)[^/\s@]+@")
-_TOO_LONG = re.compile(r"context.{0,20}length|maximum context|context window|too many tokens|prompt is too long")
+# OpenAI, Azure and vLLM; llama.cpp; text-generation-inference; Anthropic; Gemini; Bedrock.
+_TOO_LONG = re.compile(
+    r"context.{0,20}length|maximum context|context window|too many tokens|prompt is too long|context (?:size|limit)|"
+    r"maximum model length|max_new_tokens|maximum number of tokens|input is too long"
+)
+_FLAGGED = re.compile(r"flagged|moderation|safety|content policy|usage (?:policy|guidelines)")
 _QUOTA_CODES = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded")
+_ROW_CODES = ("context_length_exceeded", "content_filter", "content_policy_violation")
 _BY_STATUS = {
     401: ErrorKind.AUTHENTICATION,
     402: ErrorKind.QUOTA,
-    403: ErrorKind.AUTHENTICATION,
+    403: ErrorKind.FORBIDDEN,
     404: ErrorKind.NOT_FOUND,
     408: ErrorKind.TIMEOUT,
     409: ErrorKind.SERVER,
     413: ErrorKind.CONTEXT_TOO_LONG,
+    424: ErrorKind.SERVER,  # text-generation-inference: its generation broke off
     425: ErrorKind.RATE_LIMITED,
     429: ErrorKind.RATE_LIMITED,
 }
@@ -83,8 +90,18 @@ def of_error_body(completion: ChatCompletion, key: str | None) -> Reply | None:
     if not isinstance(body, dict):
         return None
     code, message = _code_and_message(body)
-    status = int(code) if code.isdigit() else 500
+    status = int(code) if code.isdigit() else 400 if code in _ROW_CODES else 500
     return failed(_kind(status, code, message), scrub(f"error in the body: {message or body}", key))
+
+
+def of_broken_choice(choice: object, key: str | None) -> Reply | None:
+    """A reply that the server itself gave up, as gateways tell it with status 200: its failed reply, or None."""
+    told = getattr(choice, "error", None)
+    ended = getattr(choice, "finish_reason", None)
+    if not isinstance(told, dict) and ended not in ("error", "abort"):
+        return None
+    _, message = _code_and_message(told)
+    return failed(ErrorKind.SERVER, scrub(f"the server broke the reply off: {message or ended}", key))
 
 
 def _code_and_message(body: object) -> tuple[str, str]:
@@ -104,6 +121,8 @@ def _kind(status: int, code: str, message: str) -> ErrorKind:
     words = message.lower()
     if code in _QUOTA_CODES:
         return ErrorKind.QUOTA
+    if status == 403 and _FLAGGED.search(words):  # OpenRouter and xAI answer so for one prompt, whoever asks
+        return ErrorKind.CONTENT_FILTER
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     if status >= 500:

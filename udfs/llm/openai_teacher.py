@@ -14,13 +14,20 @@ from typing import Any
 
 from openai.types.chat import ChatCompletion
 
-from udfs.llm.faults import limits, of_error_body, of_exception, scrub
+from udfs.llm.faults import limits, of_broken_choice, of_error_body, of_exception, scrub
 from udfs.llm.teacher import ErrorKind, Reply, Request, failed
 from udfs.llm.text import encodable
 from udfs.llm.transport import AiohttpTransport, Transport
 from udfs.settings import LlmSettings
 
 CACHE_KEY = "prompt_cache_key"
+# How a reply ended, in the words of OpenAI and of what stands behind gateways to others.
+CUT_OFF = frozenset({"length", "model_length", "max_tokens", "max_output_tokens", "max_completion_tokens"})
+FILTERED = frozenset(
+    {"content_filter", "content_filtered", "guardrail_intervened", "safety", "recitation"}
+    | {"prohibited_content", "blocklist", "spii"}
+)
+TEXT_PARTS = ("text", "output_text")
 
 
 def wire_body(request: Request, cache_key: bool = False) -> dict[str, Any]:
@@ -108,20 +115,32 @@ def read_completion(body: ChatCompletion, key: str | None = None) -> Reply:
             return failed(ErrorKind.EMPTY, "the reply has no choices", **metered)
         choice = body.choices[0]
         message, metered["finish_reason"] = choice.message, choice.finish_reason
-        text = message.content
+        text = _written(message.content)
+        ended = str(choice.finish_reason).lower()
     except (AttributeError, TypeError, IndexError, KeyError) as error:
         return failed(ErrorKind.SERVER, scrub(f"the reply has an unknown shape: {error}", key), **metered)
-    if choice.finish_reason == "content_filter":
+    broken = of_broken_choice(choice, key)
+    if broken is not None:
+        return replace(broken, **metered)
+    if ended in FILTERED:
         return failed(ErrorKind.CONTENT_FILTER, "the provider's filter stopped the reply", **metered)
     if getattr(message, "refusal", None):
         return failed(ErrorKind.REFUSAL, scrub(f"the model refused: {message.refusal}", key), **metered)
-    if choice.finish_reason == "length":
+    if ended in CUT_OFF:
         return failed(ErrorKind.LENGTH, "the reply was cut off at max_tokens", text=_text(text), **metered)
     if not isinstance(text, str) or not text.strip():
         if getattr(message, "tool_calls", None):
             return failed(ErrorKind.TOOL_CALL, "the model called a tool instead of answering", **metered)
         return failed(ErrorKind.EMPTY, "the reply has no text", **metered)
     return Reply("ok", text=encodable(text), **metered)
+
+
+def _written(content: object) -> object:
+    """The text of a message; of one in parts, what they say to the reader, without what was thought before it."""
+    if not isinstance(content, list):
+        return content
+    parts = [part for part in content if isinstance(part, dict) and part.get("type") in TEXT_PARTS]
+    return "".join(part["text"] for part in parts if isinstance(part.get("text"), str))
 
 
 def _text(text: object) -> str | None:

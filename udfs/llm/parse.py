@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from pyspark.sql._typing import UserDefinedFunctionLike
 
 _THINKING = re.compile(r"\A\s*<(think|thinking|reasoning)>.*?</\1>", re.DOTALL)
-_CODE_FENCE = re.compile(r"\A\s*```[A-Za-z]*\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
+_CODE_FENCE = re.compile(r"\A```[A-Za-z]*[^\S\n]*\n(.*)```\Z", re.DOTALL)  # of a text without white space at its ends
+# Chat templates of some models open the tag themselves, so that the reply holds only its end.
+_THOUGHT = re.compile(r".*</(?:think|thinking|reasoning)>", re.DOTALL)
+_UNENDED = re.compile(r"<(think|thinking|reasoning)>(?!.*</\1>)", re.DOTALL)
 _MAX_FAULTS = 5  # named in an error; a reply of prose breaks every field at once
 
 
@@ -36,14 +39,20 @@ class Parsed:
 def parse_reply(text: str | None, task_name: str) -> Parsed:
     """Read `text` as the reply model of a task.
 
-    Order: strict JSON; then without thinking tags and code fences; then mended by json-repair. Whatever
-    comes out must satisfy the model; nulls, unknown keys and blank required texts do not.
+    Order: strict JSON without thinking tags and code fences, of what follows the last end of thinking where there
+    is one; then mended by json-repair. Whatever comes out must satisfy the model; nulls, unknown keys and blank
+    required texts do not. Thinking that never ended is no reply.
     """
     model = task_named(task_name).reply
     if text is None or not text.strip():
         return Parsed(None, "the reply is empty", False)
-    body = _CODE_FENCE.sub(r"\1", _THINKING.sub("", text)).strip()
+    body = _unfenced(_THINKING.sub("", text))
+    if _UNENDED.match(body):
+        return Parsed(None, "the reply ends within its thinking", False)
     value, repaired = _strict_json(body), False
+    if not isinstance(value, dict) and (thought := _THOUGHT.match(body)):
+        body = _unfenced(body[thought.end() :])
+        value = _strict_json(body)
     if not isinstance(value, dict):
         value, repaired = _mended_json(body), True
     if not isinstance(value, dict):
@@ -52,6 +61,11 @@ def parse_reply(text: str | None, task_name: str) -> Parsed:
         return Parsed(model.model_validate(value), None, repaired)
     except ValidationError as error:
         return Parsed(None, _faults(error), repaired)
+
+
+def _unfenced(text: str) -> str:
+    """The text without white space at its ends, and without the code fence around all of it."""
+    return _CODE_FENCE.sub(r"\1", text.strip()).strip()
 
 
 def _strict_json(text: str) -> Any:

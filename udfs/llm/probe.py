@@ -9,12 +9,20 @@ import http.client
 import os
 import urllib.error
 import urllib.request
+from typing import Any
 
 from udfs.llm.addressing import address, key_headers
 from udfs.llm.teacher import ErrorKind, Reply, failed
 from udfs.settings import LlmSettings
 
 PROBE_S = 10.0
+
+
+class NotFollowed(urllib.request.HTTPRedirectHandler):
+    """A redirect is an answer like any other: our key is for the host that it was given for."""
+
+    def redirect_request(self, *told: Any) -> None:
+        """Nothing is asked instead."""
 
 
 def probe(settings: LlmSettings) -> Reply | None:
@@ -26,7 +34,7 @@ def probe(settings: LlmSettings) -> Reply | None:
     headers = key_headers(settings.key_header, key) if key else {}
     try:
         asked = urllib.request.Request(address(settings.base_url, "models", settings.query), headers=headers)
-        with urllib.request.urlopen(asked, timeout=PROBE_S):
+        with urllib.request.build_opener(NotFollowed).open(asked, timeout=PROBE_S):
             return None
     except urllib.error.HTTPError as error:
         refused = error.code in (401, 403)

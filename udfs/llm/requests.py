@@ -151,6 +151,12 @@ def call_parameters(settings: LlmSettings) -> dict[str, Any]:
     return parameters
 
 
+def reply_limit(parameters: Mapping[str, Any]) -> int:
+    """The most tokens that a reply may have: what `extra_body` says of it wins over ours, as on the wire."""
+    extra = parameters.get("extra_body", {})
+    return int(extra.get("max_completion_tokens") or extra.get("max_tokens") or parameters["max_tokens"])
+
+
 def request_key(messages: Sequence[Message], parameters: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     """sha256 of the canonical request: model and parameters, messages, reply schema."""
     content = [{"role": message["role"], "content": message["content"]} for message in messages]

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from udfs.settings import NOTHINGS
+
 if TYPE_CHECKING:
     from pyspark.sql.types import DataType, StructType
 
 # Strict structured output accepts only these keywords everywhere; the others are still checked by pydantic.
 _KEPT_KEYWORDS = ("type", "properties", "required", "items", "enum", "const", "anyOf", "description")
-_NOTHING = frozenset({"", "none", "n/a", "na", "null", "unknown", "not applicable", "not specified"})
 
 
 class ReplyModel(BaseModel):
@@ -32,9 +33,9 @@ def _as_list(value: object) -> object:
 
 
 def _distinct(values: list[str]) -> list[str]:
-    """Strip, drop "none"-like values and repeats; order is kept."""
+    """Strip, drop "none"-like values and repeats; order is kept. Marks around a value stay until the graph is made."""
     stripped = (value.strip() for value in values)
-    return list(dict.fromkeys(value for value in stripped if value.casefold() not in _NOTHING))
+    return list(dict.fromkeys(value for value in stripped if value.casefold() not in NOTHINGS))
 
 
 def _stripped_text(value: str) -> str:

@@ -26,6 +26,7 @@ from udfs.llm.context import MOST_CHARS_PER_TOKEN, too_long
 from udfs.llm.follow_ups import Following
 from udfs.llm.loop import background_loop
 from udfs.llm.outcome import OUTCOME_SCHEMA, Outcome, best_call, settle
+from udfs.llm.requests import reply_limit
 from udfs.llm.retry import RetryPolicy
 from udfs.llm.schemas import json_schema
 from udfs.llm.shared_admission import SharedAdmission
@@ -60,8 +61,9 @@ class Sending:
 
     def obstacle(self, request: Request) -> str | None:
         """Why a request does not fit the context, None when it does."""
-        reply_tokens = request.parameters["max_tokens"]
-        return too_long(request.messages, reply_tokens, self.settings, self.tokenizer, self.chars_per_token)
+        return too_long(
+            request.messages, reply_limit(request.parameters), self.settings, self.tokenizer, self.chars_per_token
+        )
 
 
 def send(

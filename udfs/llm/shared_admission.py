@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from udfs.llm.admission import NotAdmitted
+from udfs.llm.requests import reply_limit
 from udfs.llm.teacher import ErrorKind, Limits, Reply, Request, failed
 from udfs.llm.wire import BEAT_S, LONGEST_LINE, SILENCE_S, Address, proof
 
@@ -47,7 +48,7 @@ class SharedAdmission:
         self._numbers += 1
         number, chars = self._numbers, sum(len(message["content"]) for message in request.messages)
         self._waiting[number] = asyncio.get_running_loop().create_future()
-        self._asks.append((number, chars, int(request.parameters["max_tokens"])))
+        self._asks.append((number, chars, reply_limit(request.parameters)))
         self._gather()
         return await self._waiting[number]
 

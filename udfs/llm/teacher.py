@@ -41,6 +41,7 @@ class ErrorKind(StrEnum):
     BAD_REQUEST = "bad_request"
     # fatal: no request can succeed until somebody acts, so sending stops
     AUTHENTICATION = "authentication"
+    FORBIDDEN = "forbidden"  # for one row alone, perhaps, once others were answered: see Circuit
     QUOTA = "quota"
     NOT_FOUND = "not_found"
     CERTIFICATE = "certificate"
@@ -52,7 +53,8 @@ PASSING = frozenset(
     | {ErrorKind.BUDGET, ErrorKind.NOT_ADMITTED}
 )
 FATAL = frozenset(
-    {ErrorKind.AUTHENTICATION, ErrorKind.QUOTA, ErrorKind.NOT_FOUND, ErrorKind.CERTIFICATE, ErrorKind.TOO_MANY_ERRORS}
+    {ErrorKind.AUTHENTICATION, ErrorKind.FORBIDDEN, ErrorKind.QUOTA, ErrorKind.NOT_FOUND, ErrorKind.CERTIFICATE}
+    | {ErrorKind.TOO_MANY_ERRORS}
 )
 LASTING = frozenset(ErrorKind) - PASSING - FATAL
 

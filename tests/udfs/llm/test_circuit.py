@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from udfs.llm.circuit import BAD_REQUESTS_BEFORE_OPENING, Circuit, circuit_of
+from udfs.llm.circuit import BAD_REQUESTS_BEFORE_OPENING, FORBIDDEN_BEFORE_OPENING, Circuit, circuit_of
 from udfs.llm.teacher import ErrorKind, Reply, failed
 
 REFUSED = failed(ErrorKind.BAD_REQUEST, "unknown parameter")
@@ -34,3 +34,15 @@ def test_an_answer_in_the_ledger_counts_as_one() -> None:
     assert circuit_of("run", "stage").judge(REFUSED).status == "passing"
     assert circuit_of("run", "stage", proven=True).judge(REFUSED).status == "lasting"
     assert circuit_of("run", "stage").judge(REFUSED).status == "lasting", "it is not forgotten"
+
+
+def test_what_is_forbidden_after_answers_waits_and_a_row_of_it_opens() -> None:
+    """A firewall judges what one prompt says; a key that was taken back is refused every time."""
+    forbidden = failed(ErrorKind.FORBIDDEN, "HTTP 403")
+    assert Circuit().judge(forbidden).status == "fatal", "nothing was answered yet"
+    circuit = Circuit()
+    for _ in range(3):
+        circuit.judge(Reply("ok", text="x"))
+        states = [circuit.judge(forbidden).status for _ in range(FORBIDDEN_BEFORE_OPENING - 1)]
+        assert set(states) == {"passing"} and circuit.opened_by is None
+    assert circuit.judge(forbidden).status == "fatal" and circuit.opened_by is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -99,3 +100,20 @@ def test_replies_become_structs_in_spark(spark: SparkSession) -> None:
     assert read[0].value.quotes[0].text == "a quote" and read[0].error is None
     assert read[1].value is None and "no JSON object" in read[1].error
     assert read[2].value is None and "empty" in read[2].error
+
+
+def test_thinking_without_its_beginning_is_no_reply() -> None:
+    """Chat templates of reasoning models write the opening tag into the prompt."""
+    thought = 'The set {a, b}: unclear. {"label": "Draft"}\n</think>\n'
+    for reply in (thought + GOOD, thought + f"```json\n{GOOD}\n```", "<think>\n" + thought + thought + GOOD):
+        assert parse_reply(reply, "type_label").value == LabelReply(label="Legal Texts")
+    unended = parse_reply('<think>\n{"label": "Draft"}', "type_label")
+    assert unended.value is None and "within its thinking" in str(unended.error)
+    said = parse_reply(json.dumps({"label": "a </think> b"}), "type_label")
+    assert said.value == LabelReply(label="a </think> b"), "what stands in a text is text"
+
+
+def test_many_lines_behind_a_code_fence_are_quick() -> None:
+    started = time.perf_counter()
+    assert parse_reply("```json" + "\n" * 20_000 + GOOD, "type_label").value == LabelReply(label="Legal Texts")
+    assert time.perf_counter() - started < 5

@@ -21,6 +21,7 @@ from udfs.llm.requests import (
     correction,
     make_request,
     render,
+    reply_limit,
     request_key,
 )
 from udfs.llm.schemas import json_schema
@@ -237,3 +238,11 @@ def test_correction_extends_the_conversation_and_fences_the_checkers_words() -> 
     assert turn.messages[2] == {"role": "assistant", "content": "no JSON"}
     assert fences(turn.messages[3]["content"]) == [("checker", "tasks: missing {{ 1 }}")]
     assert turn.key != request.key
+
+
+def test_the_longest_reply_is_what_the_wire_says() -> None:
+    def limit(**extra: int) -> int:
+        return reply_limit(call_parameters(LlmSettings(max_tokens=4_096, extra_body=dict(extra))))
+
+    assert limit() == limit(top_k=3) == 4_096
+    assert limit(max_completion_tokens=32_768) == limit(max_tokens=32_768) == 32_768

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import BinaryIO, Literal, TypeVar
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, BinaryIO, Literal, TypeVar
 
 import httpx
 import openai
@@ -45,27 +45,35 @@ class BatchClient:
             reason = f"the environment variable {name} holds no key; set it, then run again"
             raise ProviderFault(failed(ErrorKind.AUTHENTICATION, reason))
         own_header = endpoint.key_header.lower() != BEARER_HEADER.lower()
-        headers = {BEARER_HEADER: openai.omit, endpoint.key_header: self.key} if own_header and self.key else {}
+        # With each call: the package asks for its own header, or that it was left out of this very call.
+        self._own: dict[str, str | openai.Omit] = {}
+        if own_header and self.key:
+            self._own = {BEARER_HEADER: openai.omit, endpoint.key_header: self.key}
         self._client = openai.OpenAI(
             api_key=self.key or "none",
             base_url=endpoint.base_url,
             timeout=endpoint.timeout_s,
             max_retries=0,  # a step that failed for the moment is tried at the next look; nothing is uploaded twice
-            default_headers=headers,  # type: ignore[arg-type]  # the package takes Omit here, its types do not
             default_query=endpoint.query,
+            # A key in a header of its own would be shown to whatever host a redirect names.
+            http_client=openai.DefaultHttpxClient(follow_redirects=not self._own),
         )
 
     def upload(self, name: str, content: BinaryIO) -> str:
         """Store a file of requests; its id."""
         file = (file_name(name), content, "application/jsonl")
-        return self._asked(lambda: self._client.files.create(file=file, purpose="batch")).id
+        return self._asked(lambda: self._client.files.create(file=file, purpose="batch", extra_headers=self._own)).id
 
     def create(self, file_id: str, name: str) -> str:
         """Make a batch of a file; its id. Tried once: a repetition could be a second batch."""
         once = self._client.with_options(max_retries=0)
         made = self._asked(
             lambda: once.batches.create(
-                input_file_id=file_id, endpoint=URL, completion_window=WINDOW, metadata={MARK: name}
+                input_file_id=file_id,
+                endpoint=URL,
+                completion_window=WINDOW,
+                metadata={MARK: name},
+                extra_headers=self._own,
             )
         )
         return made.id
@@ -74,7 +82,7 @@ class BatchClient:
         """The batch of an intent made at `since`, where the provider has one."""
 
         def look() -> Batch | None:
-            for batch in self._client.batches.list(limit=PAGE):
+            for batch in self._client.batches.list(limit=PAGE, extra_headers=self._own):
                 if batch.created_at and batch.created_at < since - EARLIER_S:
                     return None  # the newest come first
                 if (batch.metadata or {}).get(MARK) == name:
@@ -87,7 +95,7 @@ class BatchClient:
         """The id of an uploaded file of requests, where the provider has it."""
 
         def look() -> str | None:
-            for file in self._client.files.list(purpose="batch", limit=PAGE):
+            for file in self._client.files.list(purpose="batch", limit=PAGE, extra_headers=self._own):
                 if file.created_at and file.created_at < since - EARLIER_S:
                     return None
                 if file.filename == file_name(name):
@@ -98,24 +106,24 @@ class BatchClient:
 
     def get(self, batch_id: str) -> Batch:
         """How a batch stands."""
-        return self._asked(lambda: self._client.batches.retrieve(batch_id))
+        return self._asked(lambda: self._client.batches.retrieve(batch_id, extra_headers=self._own))
 
     def can_batch(self) -> None:
         """Look whether the endpoint knows batches at all."""
-        self._asked(lambda: self._client.batches.list(limit=1))
+        self._asked(lambda: self._client.batches.list(limit=1, extra_headers=self._own))
 
     def cancel(self, batch_id: str) -> Batch:
         """Ask for the end of a batch; what ran until then is kept, and paid."""
-        return self._asked(lambda: self._client.batches.cancel(batch_id))
+        return self._asked(lambda: self._client.batches.cancel(batch_id, extra_headers=self._own))
 
     def delete_file(self, file_id: str) -> None:
         """Remove a file."""
-        self._asked(lambda: self._client.files.delete(file_id))
+        self._asked(lambda: self._client.files.delete(file_id, extra_headers=self._own))
 
     def has_file(self, file_id: str) -> bool:
         """Whether the content of a file is still there; nothing of it is read."""
         try:
-            with self._faults(), self._client.files.with_streaming_response.content(file_id):
+            with self._faults(), self._content(file_id):
                 return True
         except ProviderFault as fault:
             if fault.reply.error_kind != ErrorKind.NOT_FOUND:
@@ -124,7 +132,7 @@ class BatchClient:
 
     def lines(self, file_id: str) -> Iterator[bytes]:
         """The lines of a file, as they come."""
-        with self._faults(), self._client.files.with_streaming_response.content(file_id) as response:
+        with self._faults(), self._content(file_id) as response:
             rest = b""
             for piece in response.iter_bytes(1 << 20):
                 # At \n alone: httpx's own lines also end at characters that may stand within a JSON string.
@@ -136,6 +144,9 @@ class BatchClient:
     def close(self) -> None:
         """Close all connections."""
         self._client.close()
+
+    def _content(self, file_id: str) -> AbstractContextManager[Any]:
+        return self._client.files.with_streaming_response.content(file_id, extra_headers=self._own)
 
     def _asked(self, ask: Callable[[], T]) -> T:
         with self._faults():

@@ -16,6 +16,7 @@ from udfs.llm.batch.lines import call_line, request_line
 from udfs.llm.batch.store import CALLS, INPUT, BatchFile, BatchStore
 from udfs.llm.caller import Job, Origin, call_row, further_request, words_of
 from udfs.llm.prices import Price
+from udfs.llm.requests import reply_limit
 from udfs.llm.sender import Batches, Sending, jobs_of, partition_id, rows_of
 from udfs.llm.spool import SpoolWriter
 from udfs.llm.teacher import ErrorKind, Reply, Request, failed
@@ -49,7 +50,7 @@ class Expected:
         """Expected cost of a call, 0 without a price."""
         if self.price is None:
             return 0.0
-        out = min(self.tokens_out, call.parameters["max_tokens"])
+        out = min(self.tokens_out, reply_limit(call.parameters))
         return self.price.cost(self.tokens_in(call), int(out) + 1)
 
 
