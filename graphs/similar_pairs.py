@@ -18,7 +18,11 @@ Floats = npt.NDArray[np.float64]
 
 SCALE = 100_000.0
 DIGITS = 6  # cosines are rounded to so many decimals before a threshold is applied
-BLOCK = 2_048  # rows compared at once: a block against 20,000 others takes 330 MB
+# A table of cosines is BLOCK rows high and about three such tables are alive at once. Known values have no upper bound,
+# so they come in blocks as well: near_known takes 430 MB over its vectors (384 numbers each) with 20,000 known values
+# and with 100,000. near_pairs takes 1.3 GB with the 20,000 new values that CanonicalSettings lets through.
+BLOCK = 2_048  # rows compared at once
+CENTRES = 8_192  # known values they are compared with at once
 
 
 def unit_rows(table: pa.Table) -> tuple[pa.Array, Floats]:
@@ -53,16 +57,31 @@ def near_known(vectors: Floats, centres: Floats, threshold: float) -> tuple[Ints
     """(row of `centres` or -1, cosine) of each vector's nearest centre at `threshold` or above; ties to the first."""
     nearest = np.full(len(vectors), -1, dtype=np.int64)
     similarity = np.zeros(len(vectors))
-    if not vectors.shape[1] or not centres.shape[1]:
+    if not vectors.size or not centres.size:
         return nearest, similarity
     _same_encoder(vectors, centres)
     for begin in range(0, len(vectors), BLOCK):
         rows = slice(begin, begin + BLOCK)
-        table = cosines(vectors[rows], centres)
-        best = table.argmax(axis=1)
-        similarity[rows] = table[np.arange(len(best)), best]
+        best, similarity[rows] = _nearest(vectors[rows], centres)
         nearest[rows] = np.where((similarity[rows] >= threshold) & (vectors[rows] != 0).any(axis=1), best, -1)
     return nearest, similarity
+
+
+def _nearest(rows: Floats, centres: Floats) -> tuple[Ints, Floats]:
+    """(row of `centres`, cosine) of each row's nearest centre, the first among equals; centres come block by block."""
+    nearest = np.zeros(len(rows), dtype=np.int64)
+    similarity = np.full(len(rows), -np.inf)
+    for begin in range(0, len(centres), CENTRES):
+        best, cosine = _best(cosines(rows, centres[begin : begin + CENTRES]))
+        nearer = cosine > similarity  # strictly: an equal one of a later block does not come first
+        nearest[nearer], similarity[nearer] = begin + best[nearer], cosine[nearer]
+    return nearest, similarity
+
+
+def _best(table: Floats) -> tuple[Ints, Floats]:
+    """(column, number) of the first largest number of each row."""
+    best = table.argmax(axis=1)
+    return best, table[np.arange(len(best)), best]
 
 
 def near_pairs(vectors: Floats, threshold: float) -> tuple[Ints, Ints, Floats]:

@@ -9,6 +9,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from graphs.normal_form import normalise_value
+from udfs.settings import NOTHINGS
 
 # The graph's fields (WildLong, section 3.2). `document_type` only partitions, `simplified_instruction` is only
 # the one-shot example.
@@ -31,7 +32,8 @@ INSTRUCTION = "simplified_instruction"  # carried along as it is, never merged
 def field_values(meta_records: DataFrame) -> DataFrame:
     """[meta_record, conversation, field, value]: distinct values of each conversation.
 
-    Values of graph fields are in normal form; the simplified instruction keeps its wording.
+    Values of graph fields are in normal form, and those that say nothing are left out; the simplified instruction
+    keeps its wording.
     """
     names = (*GRAPH_FIELDS, INSTRUCTION)
     fields = [F.struct(F.lit(name).alias("field"), F.col(name).alias("held")) for name in names]
@@ -40,12 +42,18 @@ def field_values(meta_records: DataFrame) -> DataFrame:
     )
     raw = spread.select("meta_record", "conversation", "part.field", F.explode("part.held").alias("raw"))
     is_value = F.col("field") != INSTRUCTION
-    value = F.coalesce(normalised(F.when(is_value, F.col("raw"))), F.col("raw"))
+    value = F.when(is_value, graph_value(F.when(is_value, F.col("raw")))).otherwise(F.col("raw"))
     told = raw.select("meta_record", "conversation", "field", value.alias("value"))
     return told.where(F.length("value") > 0).distinct()
 
 
-def normalised(value: Column | str) -> Column:
-    """Normal form of a string column; null stays null."""
+def graph_value(value: Column | str) -> Column:
+    """Normal form of a string column; null where it is null or says nothing."""
     # A lambda: Spark takes type hints of a plain function for an attempt at an Arrow UDF, and warns.
-    return F.udf(lambda text: None if text is None else normalise_value(text), "string", useArrow=True)(value)
+    return F.udf(lambda raw: _told(raw), "string", useArrow=True)(value)
+
+
+def _told(raw: str | None) -> str | None:
+    """Marks go first: a "None." is as little a value as a "none", which a reply is rid of already."""
+    form = "" if raw is None else normalise_value(raw)
+    return None if form in NOTHINGS else form

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from rapidfuzz import fuzz
 
 from udfs.settings import EvidenceSettings
-from udfs.text import sentences
+from udfs.text import fold, sentences
 
 # What an answer sentence must share with the evidence. A sentence that frames a quote ("The report says that
 # ...") keeps most of its content words inside one quote; a paraphrase over several quotes needs more of them.
@@ -24,7 +24,11 @@ _SHARE_VERBATIM = 0.6  # of word triples that stand in the document itself
 _SAME_SHARE = 0.05  # documents this close to the best one split a sentence between them
 
 # Scripts written without spaces are compared character by character.
-_TOKEN = re.compile(r"[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_]+")
+_UNSPACED = r"[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
+_TOKEN = re.compile(rf"{_UNSPACED}|[^\W_]+")
+# Vowel signs and accents that combine with a letter are of its word: without them a Hindi word is three.
+_MARKS = frozenset(filter(lambda c: unicodedata.category(c) in ("Mn", "Mc"), map(chr, range(0x300, 0x1F000))))
+_MARKED_TOKEN = re.compile(rf"{_UNSPACED}|[^\W_]+(?:[{''.join(sorted(_MARKS))}]+[^\W_]*)*")
 _MARKDOWN = re.compile(r"^\s*(?:[-*+•]\s+|\d{1,3}[.)]\s+|>\s*|#{1,6}\s+|\|)+")
 _TABLE_RULE = re.compile(r"^[\s|:+=_*-]+$")
 _HEADING = re.compile(r"^\s*(?:#{1,6}\s|\*\*[^*]+\*\*:?\s*$|=+\s*$)")
@@ -124,7 +128,7 @@ def grounding(
     total, grounded = 0, 0
     credit = dict.fromkeys(evidence, 0.0)
     for sentence in _assertions(response):
-        tokens = _TOKEN.findall(sentence.casefold())
+        tokens = _words(sentence)
         content = [token for token in tokens if token not in _FUNCTION_WORDS]
         if not content:
             continue
@@ -264,8 +268,8 @@ class _DocumentEvidence:
     @classmethod
     def of(cls, text: str, spans: Sequence[Span]) -> _DocumentEvidence:
         """What `text` offers, with the spans that were located in it."""
-        tokens = _TOKEN.findall(text.casefold())
-        quotes = tuple(frozenset(_TOKEN.findall(text[span.start : span.end].casefold())) for span in spans)
+        tokens = _words(text)
+        quotes = tuple(frozenset(_words(text[span.start : span.end])) for span in spans)
         return cls(quotes, frozenset().union(*quotes), frozenset(_triples(tokens)))
 
     def strength(self, tokens: Sequence[str], content: Sequence[str]) -> float:
@@ -276,6 +280,13 @@ class _DocumentEvidence:
         verbatim = sum(triple in self.triples for triple in triples) / len(triples) if triples else 0.0
         by_quotes = in_one >= _SHARE_IN_ONE_QUOTE or in_all >= _SHARE_IN_ALL_QUOTES
         return max(in_one, in_all, verbatim) if by_quotes or verbatim >= _SHARE_VERBATIM else 0.0
+
+
+def _words(text: str) -> list[str]:
+    """The words in a form in which those that look alike are equal, however their accents are written."""
+    folded = fold(text)
+    # The second takes five times as long.
+    return (_TOKEN if _MARKS.isdisjoint(folded) else _MARKED_TOKEN).findall(folded)
 
 
 def _triples(tokens: Sequence[str]) -> Iterator[tuple[str, ...]]:

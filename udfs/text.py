@@ -12,7 +12,9 @@ Span = tuple[int, int]  # text[start:end], in characters of the original text
 
 # A mark that can end a sentence, with the brackets and quotes that close behind it.
 CLOSERS = "\"'”’»›)\\]}」』）】〉》"
-STOP = re.compile(rf"(?P<spaced>[.!?…‼⁇⁈⁉؟۔]+[{CLOSERS}*_`]*(?=\s|$))|(?P<glued>[。！？｡।॥]+[{CLOSERS}]*)")
+MARKS = ".!?…‼⁇⁈⁉؟۔"
+# Only where a row of marks begins: a long one that ends nothing would be tried from each of its marks.
+STOP = re.compile(rf"(?P<spaced>(?<![{MARKS}])[{MARKS}]+[{CLOSERS}*_`]*(?=\s|$))|(?P<glued>[。！？｡।॥]+[{CLOSERS}]*)")
 ONLY_DOTS = re.compile(rf"[.…]+[{CLOSERS}*_`]*")
 LAST_WORD = re.compile(r"[^\s(\[{\"'“‘«]*$")
 LIST_NUMBER = re.compile(r"\(?(?:\d{1,3}|[a-zA-Z]|[ivxIVX]{1,5})")
@@ -147,7 +149,8 @@ def fold(text: str) -> str:
     """A form for comparing: compatible characters made one (NFKC), no case, no invisible marks, single spaces."""
     unified = unicodedata.normalize("NFKC", text).casefold()
     if not unified.isascii():
-        unified = "".join(character for character in unified if unicodedata.category(character) != "Cf")
+        invisible = [character for character in set(unified) if unicodedata.category(character) == "Cf"]
+        unified = unified.translate(dict.fromkeys(map(ord, invisible))) if invisible else unified
     return normalise_spaces(unified)
 
 

@@ -23,6 +23,8 @@ from sql.questions import Question, questions, relations, value
 
 SIDES = ("before", "after")  # of a comparison: a table `samples` is read as samples_before and samples_after
 NEVER_MISSED = frozenset({"deferrals", "tombstones", "stage_runs", "imports"})  # a root without them lacks nothing
+# Selection by order measures nothing: the funnel of such a root is whole, questions about measurements are not.
+WHOLE_WITHOUT = {"funnel": frozenset({"influence"})}
 LONGEST = 60  # characters of a printed value
 
 
@@ -66,7 +68,7 @@ class Analyst:
             if name in questions():
                 self.ask(name).createOrReplaceTempView(name)
             elif name in stored:
-                if not self._tables.exists(name) and name not in NEVER_MISSED:
+                if lacks(self._tables, name, asked):
                     self.unwritten.append(name)
                 self._tables.read(name).createOrReplaceTempView(name)
             elif side in SIDES and table in stored:
@@ -99,6 +101,11 @@ class Analyst:
             return self._tables.spark.sql(text)
         except (ParseException, AnalysisException) as error:
             raise SettingsFault([f"{asked}: {why_not(error)}"]) from None
+
+
+def lacks(tables: Tables, name: str, asked: str) -> bool:
+    """Whether the root has no table of this name yet and the question misses it."""
+    return name not in NEVER_MISSED | WHOLE_WITHOUT.get(asked, frozenset()) and not tables.exists(name)
 
 
 def find(name: str) -> Question:

@@ -9,7 +9,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
 import sql
-from jobs.runtime.analysis import NEVER_MISSED
+from jobs.runtime.analysis import lacks
 from jobs.runtime.tables import Tables
 from sql.questions import Question, questions
 
@@ -48,7 +48,7 @@ def _in_order() -> list[Question]:
 def _obstacle(question: Question, tables: Tables, made: list[str]) -> str | None:
     for name in question.reads:
         if name in sql.tables():
-            if not tables.exists(name) and name not in NEVER_MISSED:
+            if lacks(tables, name, question.name):
                 return f"the root has no table {name} yet"
         elif name not in made:
             return f"there is no {name}: which one is asked each time"

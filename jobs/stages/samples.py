@@ -151,4 +151,4 @@ def _placed(fact: Column, place: Column) -> Column:
     )
 
 
-samples = llm_stage("samples", task=TASK, streams="pairings", ask=ask, read=read, follow_ups=FOLLOW_UPS)
+samples = llm_stage("samples", task=TASK, streams="pairings", ask=ask, read=read, revision=2, follow_ups=FOLLOW_UPS)

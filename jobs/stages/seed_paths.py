@@ -7,20 +7,23 @@ from pyspark.sql import functions as F
 
 import sql
 from graphs.cooccurrence import node_key
-from graphs.values import field_values, normalised
+from graphs.values import field_values, graph_value
 from jobs.runtime.stage import AllRows, stage
 
 WAITS = "defer:waiting:task_rewrites"
 
 
-@stage(streams="conversation_types", counts="inputs")
+@stage(streams="conversation_types", counts="inputs", revision=2)
 def seed_paths(
     conversation_types: DataFrame, meta_records: DataFrame, canonical_values: DataFrame, task_rewrites: AllRows
 ) -> DataFrame:
-    """Two rows per conversation: `single`, and `multi` with its tasks and instruction rewritten."""
+    """Two rows per conversation: `single`, and `multi` with its tasks and instruction rewritten.
+
+    A rewrite that says nothing in normal form leaves its value out, as one does that the teacher refused.
+    """
     rewrites = task_rewrites.withColumn(
         "rewritten",
-        F.when(F.col("field") == "tasks", normalised("rewritten")).otherwise(F.col("rewritten")),
+        F.when(F.col("field") == "tasks", graph_value("rewritten")).otherwise(F.col("rewritten")),
     )
     paths = sql.run(
         "seed_paths",

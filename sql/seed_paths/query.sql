@@ -1,5 +1,6 @@
 -- Each conversation's full path per setting: its distinct canonical values, and the instruction it can lend.
--- In `multi` the task values and the instruction are the rewritten ones; while one is missing the row waits.
+-- In `multi` the task values and the instruction are the rewritten ones; while one is missing the row waits. One that
+-- is there but null (refused, or without a word) leaves its value out.
 WITH mapped AS (
   SELECT t.id AS input_id, t.conversation, t.document_type, v.field, v.value AS found, c.canonical AS value
   FROM {conversation_types} t

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import tracemalloc
 
 import numpy as np
 import pyarrow as pa
@@ -110,6 +111,7 @@ def test_blocks_equal_the_double_loop(n: int, m: int, seed: int, block: int) -> 
     cosine = [[float(a @ b) / float(np.sqrt(a @ a) * np.sqrt(b @ b)) for b in [*new, *known]] for a in new]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(similar_pairs, "BLOCK", block)
+        patch.setattr(similar_pairs, "CENTRES", block)
         a, b, similarity = near_pairs(new, 0.6)
         nearest, best = near_known(new, known, 0.6)
     expected = {(i, j) for i in range(n) for j in range(i + 1, n) if round(cosine[i][j], 6) >= 0.6}
@@ -121,6 +123,38 @@ def test_blocks_equal_the_double_loop(n: int, m: int, seed: int, block: int) -> 
         if nearest[i] >= 0:
             assert cosine[i][n + nearest[i]] == pytest.approx(top, abs=1e-6)
             assert best[i] == pytest.approx(top, abs=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 10_000), st.integers(1, 9))
+def test_blocks_of_known_values_change_nothing(n: int, m: int, seed: int, block: int) -> None:
+    chance = np.random.default_rng(seed)  # few numbers in two dimensions: many ties, and rows without a vector
+    new, known = (100_000.0 * chance.integers(-1, 2, size=(rows, 2)) for rows in (n, m))
+    whole = near_known(new, known, 0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(similar_pairs, "CENTRES", block)
+        parts = near_known(new, known, 0.0)
+    assert [part.tolist() for part in parts] == [part.tolist() for part in whole]
+
+
+def test_of_equally_near_known_values_the_first_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(similar_pairs, "CENTRES", 2)
+    known = np.array([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [1.0, 0.0], [0.0, -1.0], [1.0, 0.0]])
+    assert near_known(np.array([[1.0, 0.0], [0.0, 0.0]]), known, 0.5)[0].tolist() == [2, -1]
+
+
+def test_memory_does_not_grow_with_the_known_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(similar_pairs, "BLOCK", 64)
+    monkeypatch.setattr(similar_pairs, "CENTRES", 512, raising=False)
+    chance = np.random.default_rng(1)
+    new, known = chance.normal(size=(64, 2)), chance.normal(size=(20_000, 2))
+    tracemalloc.start()
+    try:
+        near_known(new, known, 0.5)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < len(new) * len(known) * 8 / 4, "not even a quarter of one table of all cosines"
 
 
 def test_equal_vectors_have_cosine_one() -> None:

@@ -15,7 +15,7 @@ from jobs.runtime.analysis import Analyst, open_root, parameters, printed
 from jobs.runtime.errors import SettingsFault
 from jobs.runtime.settings import StorageSettings
 from jobs.runtime.tables import Tables
-from jobs.runtime.views import create_views
+from jobs.runtime.views import _obstacle, create_views
 from sql.questions import questions
 from tests.sql.small_root import ROWS, SmallTables, small_session
 
@@ -66,6 +66,18 @@ def test_a_half_finished_root_is_asked_with_a_note(own: SparkSession) -> None:
     row = analyst.ask("overview").collect()[0]
     assert (row["documents"], row["n_rows"], row["median_tokens"], row["teachers"]) == (3, 0, None, "")
     assert analyst.unwritten == ["training_set", "samples", "llm_calls"]
+
+
+@pytest.mark.spark
+def test_a_root_that_measures_nothing_has_a_whole_funnel(spark: SparkSession) -> None:
+    """Selection by order writes no `influence`."""
+    made = SmallTables(small_session(spark), {name: ROWS.get(name, []) for name in sql.tables() if name != "influence"})
+    for name, lacking in (("funnel", []), ("influence_truncated", ["influence"])):
+        analyst = Analyst(made)
+        analyst.ask(name)
+        assert analyst.unwritten == lacking
+        obstacle = _obstacle(questions()[name], made, [])
+        assert obstacle == (f"the root has no table {lacking[0]} yet" if lacking else None)
 
 
 @pytest.mark.spark

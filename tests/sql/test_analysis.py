@@ -13,8 +13,9 @@ from scipy import stats
 import sql
 from jobs.runtime.analysis import Analyst
 from jobs.runtime.quotas import mix_distance
+from jobs.stages import JOBS
 from sql.questions import Question, questions, relations
-from tests.sql.small_root import ASKED, TWIN, SmallTables, small_session
+from tests.sql.small_root import ASKED, TWIN, SmallTables, ran, small_session, wait
 
 WAITS = "waiting:task_rewrites"
 THIRD, LOG3 = 1 / 3, math.log2(3)
@@ -28,13 +29,14 @@ EXPECTED: dict[str, list[tuple[Any, ...]]] = {
         (2, "long_conversations", "rejected", "near_duplicate", 1, THIRD),
         (3, "meta_records", "kept", None, 2, 2 / 3), (3, "meta_records", "waits", WAITS, 1, THIRD),
         (4, "conversation_types", "kept", None, 2, 1.0),
-        (5, "documents", "kept", None, 2, 2 / 3), (5, "documents", "rejected", "empty", 1, THIRD),
-        (6, "long_documents", "kept", None, 2, 1.0), (7, "typed_documents", "kept", None, 2, 1.0),
-        (8, "walks", "kept", None, 4, 1.0),
-        (9, "instructions", "kept", None, 4, 0.8), (9, "instructions", "rejected", "near_duplicate", 1, 0.2),
-        (10, "pairings", "kept", None, 5, 1.0),
-        (11, "samples", "kept", None, 4, 0.8), (11, "samples", "rejected", "ungrounded", 1, 0.2),
-        (12, "training_set", "kept", None, 3, 0.75), (12, "training_set", "rejected", "over_target", 1, 0.25),
+        (7, "seed_paths", "kept", None, 4, 1.0),
+        (8, "documents", "kept", None, 2, 2 / 3), (8, "documents", "rejected", "empty", 1, THIRD),
+        (9, "long_documents", "kept", None, 2, 1.0), (12, "typed_documents", "kept", None, 2, 1.0),
+        (13, "walks", "kept", None, 4, 1.0),
+        (14, "instructions", "kept", None, 4, 0.8), (14, "instructions", "rejected", "near_duplicate", 1, 0.2),
+        (15, "pairings", "kept", None, 5, 1.0),
+        (16, "samples", "kept", None, 4, 0.8), (16, "samples", "rejected", "ungrounded", 1, 0.2),
+        (18, "training_set", "kept", None, 3, 0.75), (18, "training_set", "rejected", "over_target", 1, 0.25),
     ],
     "types_by_tasks": [
         ("conversations", "report", "sum", 2, 2 / 3, 2), ("conversations", "novel", "(none)", 1, THIRD, 1),
@@ -139,6 +141,17 @@ MEASURED = [
     ("c", 0.2, 2.0, 2.0, False, (2.0, 2.5, 3.5), (300, 0)), ("d", 0.1, 1.0, 3.0, True, (1.0, 3.0, 4.0), (500, 90)),
     ("e", 0.5, 2.5, 5.0, True, (4.0, 1.5, 3.0), (500, 10)),
 ]  # fmt: skip
+# Tables between those above; of three rewrites one waits.
+BETWEEN: dict[str, list[dict[str, Any]]] = {
+    "canonical_values": [{"id": "v1"}, {"id": "v2"}, {"id": "v3"}],
+    "task_rewrites": [{"id": "r1"}, {"id": "r2", "reject_reason": "llm:refusal"}],
+    "seed_paths": [{"id": "p1"}, {"id": "p2", "reject_reason": "no_values"}],
+    "document_features": [{"id": "f1"}],
+    "document_labels": [{"id": "a1"}, {"id": "a2", "reject_reason": "label_outside_set"}],
+    "influence": [{"id": "e1"}, {"id": "e2", "reject_reason": "empty_context"}],
+    "stage_runs": [ran(1, "task_rewrites", 0, 1.0, 2, 3)],
+    "deferrals": [wait("v3", 0, "llm:timeout", 0) | {"stage": "task_rewrites"}],
+}
 FORMS = [
     ("I need to save time. Summarize the manual from beginning to end.", "summarize", "manual"),
     ("Could you please write a short list of dates?", "write", "list"),
@@ -170,6 +183,26 @@ def test_figures_are_those_counted_by_hand(analyst: Analyst, name: str) -> None:
         assert [c for at, c in enumerate(row) if at not in numbers] == [
             c for at, c in enumerate(wanted) if at not in numbers
         ]
+
+
+@pytest.mark.spark
+def test_the_funnel_tells_of_every_table_on_the_way(spark: SparkSession) -> None:
+    analyst = Analyst(SmallTables(small_session(spark), BETWEEN))
+    assert answer(analyst, "funnel") == [
+        (5, "canonical_values", "kept", None, 3, 1.0),
+        (6, "task_rewrites", "kept", None, 1, pytest.approx(THIRD)),
+        (6, "task_rewrites", "rejected", "llm:refusal", 1, pytest.approx(THIRD)),
+        (6, "task_rewrites", "waits", "llm:timeout", 1, pytest.approx(THIRD)),
+        (7, "seed_paths", "kept", None, 1, 0.5), (7, "seed_paths", "rejected", "no_values", 1, 0.5),
+        (10, "document_features", "kept", None, 1, 1.0),
+        (11, "document_labels", "kept", None, 1, 0.5), (11, "document_labels", "rejected", "label_outside_set", 1, 0.5),
+        (17, "influence", "kept", None, 1, 0.5), (17, "influence", "rejected", "empty_context", 1, 0.5),
+    ]  # fmt: skip
+
+
+def test_the_funnel_leaves_out_only_fitted_tables_and_counts() -> None:
+    stages = {one.name for job in JOBS for one in job if one.mode != "fits"}
+    assert stages - set(questions()["funnel"].reads) == {"nodes", "edges", "graph_stats"}
 
 
 def test_distance_is_that_of_the_run() -> None:

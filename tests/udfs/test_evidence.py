@@ -193,3 +193,23 @@ def test_grounding_is_a_share_whatever_comes_in(response: str, text: str) -> Non
     assert 0 <= result.grounded <= result.sentences
     assert 0.0 <= result.share <= 1.0
     assert sum(result.document_shares.values()) in (pytest.approx(0.0), pytest.approx(1.0))
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD"])
+def test_how_accents_are_written_does_not_matter(form: str) -> None:
+    """PDFs and file systems part letters from their accents; teachers write them together."""
+    text = "Le résumé élémentaire précède l'étude détaillée. Nhà hàng mở cửa từ sáng đến tối."
+    for reply in ("NFC", "NFD"):
+        document = [("d", unicodedata.normalize(form, text))]
+        response = unicodedata.normalize(reply, text)
+        spans = locate_quotes([response], document, RULES)
+        assert len(spans) == 1 and grounding(response, spans, document, RULES).share == 1.0
+
+
+def test_words_of_scripts_with_vowel_signs_are_whole() -> None:
+    """Parted at its signs, any Hindi sentence would share its consonants with any other."""
+    document = "रेलवे स्टेशन सुबह पाँच बजे खुलता है। टिकट खिड़की रात दस बजे बंद होती है।"
+    spans = locate_quotes(["रेलवे स्टेशन सुबह पाँच बजे खुलता है।"], [("d", document)], RULES)
+    invented = "मधुमेह के रोगी को चीनी नहीं खानी चाहिए। कंप्यूटर की स्मृति बहुत तेज़ होती जा रही है।"
+    assert grounding(invented, spans, [("d", document)], RULES).share == 0.0
+    assert grounding(document, spans, [("d", document)], RULES).share == 1.0

@@ -56,6 +56,15 @@ LMSYS = {
     "redacted": False,
 }
 SHAREGPT = {"id": "jkl_0", "conversations": AS_SHAREGPT}
+# Releases joined in one table: every turn has the keys of all, every record the columns.
+JOINED = {
+    "id": "mno",
+    "messages": [],
+    "conversations": [
+        {**turn, "role": None, "content": ""} if number else {"from": "", "value": None, **AS_MESSAGES[number]}
+        for number, turn in reversed(list(enumerate(AS_SHAREGPT)))
+    ][::-1],
+}
 MESSAGES = {"id": 7, "messages": [{"role": "system", "content": "Be brief."}, *AS_MESSAGES], "license": "cc0"}
 
 
@@ -101,8 +110,9 @@ def read(path: Path, kind: str) -> Rows:
         (WILDCHAT_ORIGINAL, {"conversation_id": "def", "model": "gpt-3.5", "language": "en"}),
         (LMSYS, {"conversation_id": "ghi", "language": "und", "toxic": True, "redacted": False}),
         (SHAREGPT, {"conversation_id": "jkl_0", "model": None, "language": None, "toxic": None}),
+        (JOINED, {"conversation_id": "mno"}),
     ],
-    ids=["wildchat", "wildchat-original", "lmsys", "sharegpt"],
+    ids=["wildchat", "wildchat-original", "lmsys", "sharegpt", "joined"],
 )
 def test_conversation_shapes(tmp_path: Path, ending: str, record: dict[str, Any], expected: dict[str, Any]) -> None:
     path = tmp_path / f"chats.{ending}"
@@ -236,3 +246,14 @@ def test_batches_have_the_declared_schema(tmp_path: Path) -> None:
         assert batch.schema.equals(schema)
         batch.validate(full=True)
         assert batch.num_rows == 2
+
+
+def test_frames_of_the_largest_window(tmp_path: Path) -> None:
+    """What `zstd --long=31` makes: dumps of forums are packed so."""
+    window = zstandard.ZstdCompressionParameters(window_log=31, enable_ldm=True)
+    packed = zstandard.ZstdCompressor(compression_params=window).compressobj()  # of a size that is not known before
+    data = packed.compress(orjson.dumps(MESSAGES) + b"\n") + packed.flush()
+    (tmp_path / "a.jsonl.zst").write_bytes(data)
+    assert zstandard.get_frame_parameters(data).window_size == 1 << 31
+    (row,) = read(tmp_path / "a.jsonl.zst", "conversations")
+    assert row.get("reject_reason") is None and row["conversation_id"] == "7"

@@ -78,7 +78,8 @@ def conversation_fields(record: Mapping[str, Any]) -> Fields | str:
 
 def turns_of(record: Mapping[str, Any]) -> list[Turn] | None:
     """The turns with roles in our words, or None when they are not turns."""
-    items = next((record[name] for name in TURN_COLUMNS if record.get(name) is not None), None)
+    given = [record[name] for name in TURN_COLUMNS if record.get(name) is not None]
+    items = next(filter(None, given), None)  # of several, the one that is not empty
     if not isinstance(items, list):
         return None
     turns: list[Turn] = []
@@ -91,14 +92,15 @@ def turns_of(record: Mapping[str, Any]) -> list[Turn] | None:
 
 
 def turn_of(item: Mapping[str, Any]) -> Turn | None:
-    """A turn whose content key is present; null content means that nothing was said."""
-    role = next((item[key] for key in ROLE_KEYS if item.get(key) is not None), None)
-    content_key = next((key for key in CONTENT_KEYS if key in item), None)
-    if not isinstance(role, str) or not role.strip() or content_key is None:
+    """A turn whose content key is present; null content means that nothing was said.
+
+    Tables that were joined from several releases have the keys of all, those of the others null or empty.
+    """
+    role = next((item[key] for key in ROLE_KEYS if item.get(key)), None)
+    contents = [item[key] for key in CONTENT_KEYS if key in item]
+    if not isinstance(role, str) or not role.strip() or not contents:
         return None
-    content = item[content_key]
-    if content is None:
-        content = ""
+    content = next((content for content in contents if content not in (None, "")), "")
     if not isinstance(content, str):
         return None
     name = role.strip().lower()

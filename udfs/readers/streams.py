@@ -171,9 +171,14 @@ def checked_pieces(handle: BinaryIO) -> Iterator[bytes]:
             piece = handle.read(READ_BYTES)
 
 
+def zstd_decoder() -> zstandard.ZstdDecompressionObj:
+    """Decoder of one frame, of any window that `zstd --long=31` makes; memory is taken for the frame's own."""
+    return zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()
+
+
 def unzstd(source: Iterator[bytes]) -> Iterator[bytes]:
     """Decompress zstd frames one after another."""
-    decoder, inside = zstandard.ZstdDecompressor().decompressobj(), False
+    decoder, inside = zstd_decoder(), False
     for piece in source:
         for offset in range(0, len(piece), ZSTD_FEED_BYTES):
             rest = piece[offset : offset + ZSTD_FEED_BYTES]
@@ -188,7 +193,7 @@ def unzstd(source: Iterator[bytes]) -> Iterator[bytes]:
                 rest = b""
                 if decoder.eof:
                     rest, inside = decoder.unused_data, False
-                    decoder = zstandard.ZstdDecompressor().decompressobj()
+                    decoder = zstd_decoder()
     if inside:
         raise FileFault("torn", "zstd: the last frame breaks off")
 

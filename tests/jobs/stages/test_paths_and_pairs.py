@@ -71,6 +71,49 @@ def test_multi_waits_for_rewrites_and_then_uses_them(spark: SparkSession) -> Non
     assert refused["multi"]["reject_reason"] is None
 
 
+@pytest.mark.parametrize("wordless", ["...", "—", "N/A.", None])
+def test_a_rewrite_without_a_word_is_one_that_was_refused(spark: SparkSession, wordless: str | None) -> None:
+    held: dict[str, object] = {name: [] for name in GRAPH_FIELDS} | {"simplified_instruction": ["Sum it up."]}
+    meta = frame(
+        spark,
+        "meta_records",
+        [{**held, "id": "m1", "conversation": "c1", "tasks": ["sum up"], "sentiment": ["calm", "None."]},
+         {**held, "id": "m2", "conversation": "c2", "tasks": ["Sum up."]},
+         {**held, "id": "m3", "conversation": "c3", "tasks": ["(none)"], "sentiment": ["..."]}],
+    )  # fmt: skip
+    types = frame(
+        spark,
+        "conversation_types",
+        [{"id": f"t{n}", "conversation": f"c{n}", "document_type": "news"} for n in (1, 2, 3)],
+    )
+    known = [("tasks", "sum up"), ("sentiment", "calm"), ("simplified_instruction", "Sum it up.")]
+    known += [("tasks", "none"), ("sentiment", "none")]  # mapped by an earlier version
+    values = frame(
+        spark,
+        "canonical_values",
+        [{"document_type": "news", "field": field, "value": value, "canonical": value} for field, value in known],
+    )
+    rewrites = frame(
+        spark,
+        "task_rewrites",
+        [{"document_type": "news", "field": "tasks", "value": "sum up", "rewritten": wordless},
+         {"document_type": "news", "field": "simplified_instruction", "value": "Sum it up.", "rewritten": "All."}],
+    )  # fmt: skip
+    made = seed_paths.function(types, meta, values, rewrites).collect()
+    told = {
+        (row["setting"], row["conversation"]): ([n["value"] for n in row["nodes"]], row["reject_reason"])
+        for row in made
+    }
+    assert len(made) == 6 and told == {
+        ("single", "c1"): (["calm", "sum up"], None),
+        ("single", "c2"): (["sum up"], None),
+        ("single", "c3"): ([], "no_values"),
+        ("multi", "c1"): (["calm"], None),
+        ("multi", "c2"): ([], "no_values"),
+        ("multi", "c3"): ([], "no_values"),
+    }, "no conversation is lost, and none waits"
+
+
 DOCUMENTS = [f"d{n}" for n in range(5)]
 
 
