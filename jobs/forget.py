@@ -26,6 +26,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a setting")
     parser.add_argument("--source", action="append", default=[], metavar="FILE", help="an input file, with its records")
     parser.add_argument("--id", action="append", default=[], help="a record, a file or a generated row, by its id")
+    parser.add_argument(
+        "--now", action="store_true", help="also while rows of answers are still to be made; those are paid for again"
+    )
     given = parser.parse_args(arguments)
     try:
         if not given.source and not given.id:
@@ -34,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
         spark = build_session("longloom forget")
         try:
             with opened(spark, settings, print) as runner:
-                outcome = forget(runner, job_of(runner.tables, JOBS), given.source, given.id)
+                outcome = forget(runner, job_of(runner.tables, JOBS), given.source, given.id, given.now)
                 stale = list(stale_tables(runner.tables, runner.history))
         finally:
             spark.stop()

@@ -23,11 +23,13 @@ from jobs.runtime.opening import PREVIEW, drop_folder
 from jobs.runtime.recipes import identity
 from jobs.runtime.report.page import drop_reports
 from jobs.runtime.restart import restart
+from jobs.runtime.resuming import is_behind
 from jobs.runtime.runner import Runner
 from jobs.runtime.stage import Stage
 from jobs.runtime.subjects import expand, resolve
 from jobs.runtime.summary import StageTally
 from jobs.runtime.tables import Once
+from udfs.readers import InputFile
 
 GRAPH = ("nodes", "edges")
 JUDGED_AGAIN = "duplicate_of_forgotten"
@@ -48,13 +50,17 @@ class Outcome:
     again: Counter[str] = field(default_factory=Counter)
 
 
-def forget(runner: Runner, stages: Sequence[Stage], sources: Sequence[str], ids: Sequence[str]) -> Outcome:
+def forget(
+    runner: Runner, stages: Sequence[Stage], sources: Sequence[str], ids: Sequence[str], now: bool = False
+) -> Outcome:
     """Forget files by path and rows by id; what was forgotten before is said and left alone.
 
-    Raises SettingsFault with all unknown files and ids at once, before anything is written, and while batches are
-    outstanding.
+    Raises SettingsFault with all unknown files and ids at once, before anything is written, while batches are
+    outstanding, and, unless it must be `now`, while there are answers whose rows were not made yet.
     """
     _require_no_batches(runner)
+    if not now:
+        _require_rows_of_answers(runner, stages)
     outcome = finish(runner, stages)
     subjects, told = resolve(runner.tables, sources, ids)
     for sentence in told:
@@ -83,13 +89,40 @@ def _require_no_batches(runner: Runner) -> None:
         )
 
 
-def finish(runner: Runner, stages: Sequence[Stage]) -> Outcome:
+def _require_rows_of_answers(runner: Runner, stages: Sequence[Stage]) -> None:
+    """What no row rests on may be made from anything and goes: so would what was paid for and is still to be read.
+
+    A run that started stages again and was cut off leaves all their answers so. Raises SettingsFault.
+    """
+    tables, history = runner.tables, runner.history
+    behind = [
+        stage.name
+        for stage in stages
+        if stage.name in doomed.CALLING
+        and (is_behind(tables, history, stage) or (history.last(stage.name) is None and history.epoch(stage.name) > 0))
+    ]
+    if not behind:
+        return
+    runner.ledger.fold()  # what a killed run left in the spool was paid for, too
+    paid = tables.read("llm_calls").where((F.col("status") == "ok") & F.col("stage").isin(behind))
+    if not paid.isEmpty():
+        raise SettingsFault(
+            [
+                f"rows of answers that were paid for are still to be made ({', '.join(behind)}), and a forgetting "
+                "takes every call that no row rests on; run the main job to its end first, or give --now and pay for "
+                "them again"
+            ]
+        )
+
+
+def finish(runner: Runner, stages: Sequence[Stage], files: Sequence[InputFile] = ()) -> Outcome:
     """Carry out the newest forgetting unless it came to its end; nothing is written then.
 
-    A restart that died comes to its end first: until then rows of two epochs may stand together.
+    A restart that died comes to its end first, with the inputs as they are now: until then rows of two epochs may
+    stand together. One that is asked for comes after: what it empties is what shows which calls are in use.
     """
     outcome = Outcome()
-    restart(runner, tuple(stages), (), [])
+    restart(runner, tuple(stages), (), list(files))
     if tombstones.is_open(runner.tables, runner.history):
         _Burial(runner, {stage.name: stage for stage in stages}, outcome).carry_out()
     return outcome

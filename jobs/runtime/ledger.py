@@ -242,6 +242,8 @@ class Ledger:
 
         They are made again when they are asked for; failures beside them, of follow-ups say, stay.
         """
+        if not self._tables.exists("llm_calls"):
+            return
         made = self._tables.read("llm_calls")
         of = F.coalesce("parent_key", "key")
         asked = (

@@ -1,6 +1,7 @@
 """MLflow lineage: one run per invocation, a child per stage, inputs and outputs with Delta versions.
 
-MLflow is imported and its database opened in a thread while Spark starts, because both take seconds.
+MLflow is imported and its database opened in a thread while Spark starts, because both take seconds. It is an account
+beside the tables: what fails in it once a run has begun is a warning, and the run goes on.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ import hashlib
 import json
 import logging
 import os
+import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,9 @@ from jobs.runtime.settings import Settings
 from jobs.runtime.storage_faults import storage_fault
 from jobs.runtime.summary import Summary
 from jobs.runtime.tracking_store import local_store, make_whole
+
+BUGS = (AssertionError, AttributeError, LookupError, NameError, TypeError)  # never what a server or a store does
+LONGEST = 200  # characters of what an error said
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it tells each step of making its database
@@ -51,6 +57,7 @@ class Lineage:
         self._prompts: dict[str, dict[str, str]] = {}
         self._stages: list[dict[str, Any]] = []  # executions as they stand in `lineage.json`
         self.warning: str | None = None  # when prompts could not be registered: they stand on rows by hash all the same
+        self._missing: set[str] = set()  # what the summary says is not in MLflow
         self._thread = threading.Thread(target=self._start, daemon=True)
         self._thread.start()
 
@@ -97,8 +104,40 @@ class Lineage:
         except MlflowException as error:
             self.warning = f"prompts could not be registered in MLflow at {self.tracking_uri}: {error.message}"
 
-    def register_classifier(self, model: bytes, figures: Mapping[str, Any], name: str) -> str:
-        """Log the forest (skops bytes, no pickle) and register it, once; returns its model version."""
+    @contextmanager
+    def _sparing(self, summary: Summary, missing: str) -> Iterator[None]:
+        """Turn what fails in MLflow into a warning that says what is `missing` there.
+
+        Clients of servers and of stores for artifacts have errors of their own, so all but bugs count. Where MLflow's
+        database lies in the root, a full or refusing storage is the root's own, and its error is raised as it is.
+        """
+        try:
+            yield
+        except BUGS:
+            raise
+        except Exception as error:
+            if self._own_store is not None and (full := storage_fault(error, self._state)):
+                if not summary.status.startswith("stopped"):  # else it is known why the run ended
+                    summary.status = f"stopped: {full}"
+                raise
+            said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            sentence = (
+                f"MLflow at {self.tracking_uri} failed ({said[:LONGEST]}), so {missing} not there, or not whole; the "
+                "Delta tables and their stage_runs hold it all"
+            )
+            print(f"warning: {sentence}", file=sys.stderr, flush=True)  # a run may go on for weeks before its summary
+            if missing not in self._missing:  # once in the summary: what is said in brackets may differ each time
+                self._missing.add(missing)
+                summary.warn(sentence)
+
+    def register_classifier(self, model: bytes, figures: Mapping[str, Any], name: str, summary: Summary) -> str | None:
+        """Log the forest (skops bytes, no pickle) and register it, once; returns its model version, None without."""
+        version: str | None = None
+        with self._sparing(summary, "the registered classifier is"):
+            version = self._registered(model, figures, name)
+        return version  # noqa: RET504 (mypy takes it that a context lets every error through)
+
+    def _registered(self, model: bytes, figures: Mapping[str, Any], name: str) -> str:
         import mlflow.exceptions
 
         folder = f"classifier/{hashlib.sha256(model).hexdigest()[:16]}"
@@ -117,6 +156,20 @@ class Lineage:
 
     def close(self, summary: Summary, executed: Sequence[Execution], locations: Mapping[str, str], status: str) -> None:
         """Log parameters, a child run per stage with its datasets, and `lineage.json`."""
+        with self._sparing(summary, "the account of the run is"):
+            self._log_account(summary)
+            self._log_stages(summary, executed, locations)
+            with self._sparing(summary, "lineage.json or summary.json of the run is"):
+                self._log_files(summary)  # they may be kept elsewhere, so the run is ended without them
+            self._client.set_terminated(self.run_id, status)
+
+    def log_stages(self, summary: Summary, executed: Sequence[Execution], locations: Mapping[str, str]) -> None:
+        """Log executions of stages; they go into `lineage.json` when the run is closed."""
+        with self._sparing(summary, "the account of some executions of stages is"):
+            self._log_stages(summary, executed, locations)
+
+    def _log_account(self, summary: Summary) -> None:
+        """Parameters, counts and prompts of the run."""
         from mlflow.entities import Metric, Param, RunTag
 
         versions = [RunTag(f"longloom.prompt.{task}", told["version"]) for task, told in self._prompts.items()]
@@ -130,18 +183,18 @@ class Lineage:
         self._client.log_batch(
             self.run_id, metrics, params[:100], [RunTag("longloom.status", summary.status), *versions]
         )
-        self.log_stages(summary, executed, locations)
+
+    def _log_stages(self, summary: Summary, executed: Sequence[Execution], locations: Mapping[str, str]) -> None:
+        for done in executed:  # first for the file, which names those as well that could not be logged
+            told = {"inputs": dict(done.inputs), "output_version": done.output_version}
+            self._stages.append({"stage": done.stage, **told, "recipe": done.recipe, "epoch": done.epoch})
+        for done in executed:
+            self._log_stage(done, summary, locations)
+
+    def _log_files(self, summary: Summary) -> None:
         record = {"run_id": self.run_id, "status": summary.status, "prompts": self._prompts, "stages": self._stages}
         self._log_bytes(json.dumps(record, indent=2).encode(), "", "lineage.json")
         self._log_bytes(json.dumps(summary.as_dict(), indent=2).encode(), "", "summary.json")
-        self._client.set_terminated(self.run_id, status)
-
-    def log_stages(self, summary: Summary, executed: Sequence[Execution], locations: Mapping[str, str]) -> None:
-        """Log executions of stages; they go into `lineage.json` when the run is closed."""
-        for done in executed:
-            self._log_stage(done, summary, locations)
-            told = {"inputs": dict(done.inputs), "output_version": done.output_version}
-            self._stages.append({"stage": done.stage, **told, "recipe": done.recipe, "epoch": done.epoch})
 
     def log_file(self, content: bytes, name: str) -> None:
         """Log a file and end the run, which has begun."""

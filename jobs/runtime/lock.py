@@ -1,7 +1,8 @@
 """One run at a time on a root: a lock file that names its holder.
 
 A dead holder on this host is taken over at once; one on another host after its lease ran out. A run that was
-itself taken over (its machine slept, its storage was gone for longer than the lease) stops and writes no more.
+itself taken over (its machine slept), or could not renew its lock for as long as the lease (its storage was gone),
+stops and writes no more.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +26,9 @@ from fsspec.implementations.local import LocalFileSystem
 from jobs.runtime.errors import RootHeld
 
 LEASE_S = 600.0
+LONGEST = 200  # characters of what an error said
 HEARTBEAT_S = 60.0
+ENDING_S = 30.0  # that a run which ends waits for a sign of life that is under way
 SETTLE_S = 2.0  # on storage without exclusive access: longer than another run needs from its look to its write
 
 
@@ -49,7 +52,8 @@ class Holder:
 class RootLock:
     """Context manager that holds `<state>/_lock` and renews it while the run lives.
 
-    `on_loss` is called with the error, from a thread of the lock's own, when another run took the root over.
+    `on_loss` is called with the error, from a thread of the lock's own, when another run took the root over, or may
+    have done so because the lease ran out.
     """
 
     def __init__(self, state: str, on_loss: Callable[[RootHeld], None] = lambda error: None) -> None:
@@ -59,7 +63,10 @@ class RootLock:
         self._files, self._file = fsspec.core.url_to_fs(self._path)
         self._folder = posixpath.dirname(self._file)
         self._stop = threading.Event()
+        self._left = threading.Event()  # set when the run ended without its beat, which then removes the lock itself
+        self._beats = threading.Thread(target=self._renew, daemon=True)
         self._seen = time.time()  # when the lock was last known to be ours
+        self._renewed = self._seen  # the last sign of life that others can see
         self._lost: RootHeld | None = None
         now = time.time()
         start = _process_start(os.getpid())
@@ -79,13 +86,24 @@ class RootLock:
         if not self._locks:
             time.sleep(SETTLE_S)  # of several that found the root free, the last one to write has it
             self._confirm()
-        threading.Thread(target=self._renew, daemon=True).start()
+        self._beats.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
+        self._beats.join(ENDING_S)
+        if self._beats.is_alive():  # a slow store may write the lock once more: removed now, it would be there again
+            self._left.set()
+        elif self._lost is None:
+            self._release()
+        else:
+            with suppress(Exception):  # the storage may still be away, and the loss is what the run ends with
+                self._release()
+
+    def _release(self) -> None:
+        """Remove the lock if it is ours."""
         with self._alone():
             held = self._read()
             if held is not None and held.token == self._me.token:
@@ -102,22 +120,37 @@ class RootLock:
         held = self._read()
         if held is None or held.token != self._me.token:
             by = "somebody removed its lock" if held is None else f"{held.says()} holds it now"
-            self._lost = RootHeld(f"this run lost {self._state}: {by}. It stopped and wrote nothing more; run again.")
-            raise self._lost
+            raise self._loses(by)
         self._seen = time.time()
 
+    def _loses(self, by: str) -> RootHeld:
+        """Nothing is written from here on."""
+        self._lost = RootHeld(f"this run lost {self._state}: {by}. It stopped and wrote nothing more; run again.")
+        return self._lost
+
     def _renew(self) -> None:
+        """Give signs of life until the run ends or has lost the root."""
         while not self._stop.wait(HEARTBEAT_S):
             try:
-                with self._alone():
-                    if not self._stop.is_set():
-                        self._confirm()
-                        self._write()
+                self._beat()
             except RootHeld as error:
                 self._on_loss(error)
                 return
-            except OSError:
-                continue  # a full disk or a lost connection: the lease covers ten beats
+            except Exception as error:  # clients of object stores raise errors of their own, which are no OSError
+                if time.time() - self._renewed < LEASE_S or self._stop.is_set():
+                    continue  # a full disk or a lost connection: the lease covers ten beats
+                self._on_loss(self._loses(_unrenewed(error)))
+                return
+        if self._left.is_set():
+            with suppress(Exception):  # nobody waits for it any more; the lease covers what stays
+                self._release()
+
+    def _beat(self) -> None:
+        with self._alone():
+            if not self._stop.is_set():
+                self._confirm()
+            if not self._stop.is_set():  # told in the meantime, by a run that is about to remove the lock
+                self._write()
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -132,11 +165,16 @@ class RootLock:
         return _stored(self._files, self._file)
 
     def _write(self) -> None:
-        content = json.dumps({**asdict(self._me), "beat": time.time()})
-        if not self._locks:
+        now = time.time()
+        content = json.dumps({**asdict(self._me), "beat": now})
+        if self._locks:
+            self._replace(content)
+        else:
             with self._files.open(self._file, "w") as stream:
                 stream.write(content)
-            return
+        self._renewed = now
+
+    def _replace(self, content: str) -> None:
         whole = Path(f"{self._file}.{self._me.token}")
         try:
             whole.write_text(content, encoding="utf-8")
@@ -150,6 +188,15 @@ def holder_of(state: str) -> Holder | None:
     files, path = fsspec.core.url_to_fs(posixpath.join(state, "_lock"))
     holder = _stored(files, path)
     return holder if holder is not None and _alive(holder) else None
+
+
+def _unrenewed(error: Exception) -> str:
+    """Why nobody can tell any more whose the root is."""
+    said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return (
+        f"its lock could not be renewed for {LEASE_S / 60:.0f} minutes ({said[:LONGEST]}), after which another run may "
+        "take the root over"
+    )
 
 
 def _stored(files: fsspec.AbstractFileSystem, path: str) -> Holder | None:

@@ -6,7 +6,6 @@ versions that hold the same rows.
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
@@ -14,10 +13,11 @@ from pyspark.sql import functions as F
 
 import sql
 from jobs.runtime.errors import SettingsFault
+from jobs.runtime.resuming import is_behind
 from jobs.runtime.runner import Runner
 from jobs.runtime.runs import runs
 from jobs.runtime.stage import Stage
-from jobs.runtime.tables import Tables, list_names
+from jobs.runtime.tables import Tables
 
 ADDITIVE = ("nodes", "edges")
 SHORTEST_H = 168  # a week: Delta's own bound for what a reader or a stream may still be at
@@ -103,7 +103,7 @@ def _require_read(runner: Runner, stages: Sequence[Stage]) -> set[str]:
     Returns the tables of streams that do not run under the newest settings: nobody may ever read on there.
     Raises SettingsFault naming the others.
     """
-    behind = {stage.name: str(stage.driving) for stage in stages if _is_behind(runner, stage)}
+    behind = {stage.name: str(stage.driving) for stage in stages if is_behind(runner.tables, runner.history, stage)}
     off = _switched_off(runner.tables)
     waiting = [f"{name} ({table})" for name, table in behind.items() if name not in off]
     if waiting:
@@ -113,18 +113,6 @@ def _require_read(runner: Runner, stages: Sequence[Stage]) -> set[str]:
     for name, table in behind.items():
         runner.say(f"{table:<20} left as it is: {name}, which the settings switched off, has rows to read there")
     return set(behind.values())
-
-
-def _is_behind(runner: Runner, stage: Stage) -> bool:
-    """Whether a stream has rows to read; one that never began starts with what is there then."""
-    driving = str(stage.driving)
-    if stage.mode != "streams" or not runner.tables.exists(driving):
-        return False
-    last = runner.history.last(stage.name)
-    if last is None:  # a run that died noted nothing, but its stream goes on from where it was
-        epoch = str(runner.history.epoch(stage.name))
-        return bool(list_names(runner.spark, posixpath.join(runner.tables.state, "_checkpoints", stage.name, epoch)))
-    return last.inputs.get(driving, -1) < runner.tables.last_append(driving)
 
 
 def _switched_off(tables: Tables) -> set[str]:

@@ -49,7 +49,7 @@ def opened(
     another run holds it, StorageFault when the storage is full or refuses.
     """
     tables = Tables(spark, settings.storage, run_id=uuid.uuid4().hex)
-    obstacle = unwritable(tables.state)
+    obstacle = misplaced(spark, tables.state) or unwritable(tables.state)
     if obstacle:
         raise SettingsFault([f"--root {tables.state}: {obstacle}; {OTHER_ROOT}"])
     if not may_be_new and not tables.exists("source_files"):
@@ -75,6 +75,23 @@ def opened(
             raise known from error
         finally:
             ledger.close()
+
+
+def misplaced(spark: SparkSession, root: str) -> str | None:
+    """Why a root that names no file system would lie in two places, None where it does not.
+
+    Spark puts tables into its default file system; lock, spool and batches go to the disk of each machine.
+    """
+    jvm = spark.sparkContext._jvm
+    assert jvm is not None
+    default = jvm.org.apache.hadoop.fs.FileSystem.getDefaultUri(spark.sparkContext._jsc.hadoopConfiguration())
+    if "://" in root or root.startswith("/Volumes/") or default.getScheme() == "file":
+        return None
+    there = str(default.toString()).rstrip("/")
+    return (
+        f"it names no file system: tables would lie in Spark's own, {there}, replies and the lock on the disk of each "
+        f"machine; give {there}{root}, or another address that all machines reach"
+    )
 
 
 def drop_scratch(state: str) -> None:

@@ -10,8 +10,9 @@ from itertools import chain
 
 from pyspark.sql import functions as F
 
+import sql
 from graphs.checkpoints import settled
-from jobs.runtime.errors import RecipeChanged
+from jobs.runtime.errors import RecipeChanged, SettingsFault
 from jobs.runtime.history import ROUNDS, History
 from jobs.runtime.order import behind, fewest_starts
 from jobs.runtime.recipes import differences, identity, recipe
@@ -67,7 +68,14 @@ def restart(runner: Runner, stages: tuple[Stage, ...], starts: Sequence[str], fi
 
 
 def retry_rejected(runner: Runner, name: str) -> None:
-    """Make lasting failures of a stage wait again, so that their calls are repeated."""
+    """Make lasting failures of a stage wait again, so that their calls are repeated.
+
+    Raises SettingsFault for a stage that makes no calls.
+    """
+    if "call_id" not in sql.columns(name).names:
+        raise SettingsFault([f"--retry-rejected {name}: this stage makes no calls, so there is none to repeat"])
+    if not runner.tables.exists(name):
+        return
     failed = runner.tables.read(name).where(F.col("reject_reason").startswith("llm:"))
     waits = failed.select(F.col("parent_ids")[0].alias("input_id"), F.lit("retry_rejected").alias("reason"))
     calls = settled(failed.select("call_id").dropDuplicates())  # now: the rows that name them go

@@ -100,10 +100,18 @@ def run_rounds(runner: Runner, stages: Mapping[str, Stage]) -> None:
 
 
 def rounds_settled(runner: Runner, stages: Mapping[str, Stage]) -> bool:
-    """Whether rounds came to their end on what is there now, and no row of theirs waits."""
+    """Whether rounds came to their end on what is there now, and no row of theirs waits or was not read.
+
+    Candidates of a round that was cut off are there to be read, also when the targets are those of the last end again.
+    """
     last = runner.history.last(ROUNDS)
     if last is None or dict(last.inputs) != _versions(runner) or last.detail.get("plan") != _plan(runner, stages):
         return False
+    read = {"instructions": "walks", "samples": "pairings"}
+    for name, driving in read.items():
+        mine = runner.history.last(name)
+        if mine is not None and mine.inputs.get(driving) != runner.tables.version(driving):
+            return False
     return not _open_deferrals(runner)
 
 

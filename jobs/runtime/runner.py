@@ -5,12 +5,12 @@ It knows the four modes and the stage contract; which stages exist and in what o
 
 from __future__ import annotations
 
-import posixpath
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -26,6 +26,7 @@ from jobs.runtime.file_faults import name_file_faults
 from jobs.runtime.history import Execution, History
 from jobs.runtime.ledger import Ledger
 from jobs.runtime.recipes import identity, recipe
+from jobs.runtime.resuming import Place, go_on
 from jobs.runtime.settings import Settings
 from jobs.runtime.stage import Shared, Stage, all_rows_parameters, fitted_parameters, keywords, positional
 from jobs.runtime.summary import StageTally, Summary
@@ -77,8 +78,11 @@ class Runner:
     def _stream(self, stage: Stage, tally: StageTally, wanted: DataFrame | None) -> None:
         """Feed the open deferrals, then every new row of the driving table, through the stage."""
         self._retry_deferred(stage, tally)
-        epoch = self.history.epoch(stage.name)
-        app = f"longloom/{stage.name}/{epoch}"
+        go_on(self.tables, self.history, stage, partial(self._read_on, stage, tally))
+
+    def _read_on(self, stage: Stage, tally: StageTally, place: Place) -> None:
+        """Feed what is new at a place through the stage. Raises StreamingQueryException where it cannot go on."""
+        app = f"longloom/{stage.name}/{place.mark}"
         failure: list[BaseException] = []
 
         def on_batch(batch: DataFrame, batch_id: int) -> None:
@@ -87,18 +91,16 @@ class Runner:
                 # Files of the other kind wake a stage as well; only a table's first commit says something by itself.
                 if stage.where and self.tables.exists(stage.name) and rows.isEmpty():
                     return
-                self._batch(stage, rows, tally, Once(app, batch_id), f"{epoch}-{batch_id}")
+                self._batch(stage, rows, tally, Once(app, batch_id), f"{place.mark}-{batch_id}")
             except BaseException as error:
                 failure.append(error)
                 raise
 
-        checkpoint = posixpath.join(self.tables.state, "_checkpoints", stage.name, str(epoch))
         # A kill while the first offset is written leaves its unfinished file, and Spark would refuse to start for it.
         self.tables.spark.conf.set("spark.sql.streaming.verifyCheckpointDirectoryEmptyOnStart", "false")
-        writer = self.tables.stream(str(stage.driving)).writeStream.queryName(stage.name)
-        query: StreamingQuery = (
-            writer.trigger(availableNow=True).option("checkpointLocation", checkpoint).foreachBatch(on_batch).start()
-        )
+        writer = self.tables.stream(str(stage.driving), place.first).writeStream.queryName(stage.name)
+        writer = writer.trigger(availableNow=True).option("checkpointLocation", place.checkpoint)
+        query: StreamingQuery = writer.foreachBatch(on_batch).start()
         try:
             query.awaitTermination()
         except Exception:

@@ -7,14 +7,36 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, unquote_plus, urlsplit
 
 if TYPE_CHECKING:
+    from jobs.runtime.settings import LineageSettings
     from udfs.settings import LlmSettings
 
 VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")  # as environments have it; keys are longer on other letters
-HOLDS_KEY = re.compile(r"(?i)api[-_]?key|key|(access[-_]?)?token|authorization|(client[-_]?)?secret|password|code")
+# The last part of a name tells: `x-goog-api-key`, `SubscriptionKey`, `X-Amz-Signature`; some tell only by themselves.
+HOLDS_KEY = re.compile(
+    r"(?i)(.*[-_.])?((api|access|auth|account|client|secret|subscription)?(key|token|secret)|passw(or)?d|pwd|sig|"
+    r"signature|credentials?|authorization)|auth|code"
+)
+# Names of that kind under which services take no secret.
+HARMLESS = frozenset({"prompt_cache_key", "cache_key", "bos_token", "eos_token", "pad_token", "stop_token"})
+PARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")  # of camelCase
+USER = re.compile(r"(?<=://)[^@\s'\"]*@")
+QUERY = re.compile(r"([?&][\w.-]+=)[^&\s'\"]*")
+IN_QUERY = re.compile(r"([\w.-]+)=")  # nested ones too, such as those of `odbc_connect=…PWD%3D…`
+# Of a database: the driver takes all up to the last @ as a password, slashes as well.
+DATABASE = re.compile(r"(?!https?:)[\w+.-]+://[^:/?#]*:[^@]+@")
+DEEPEST = 6  # levels that are shown of a refused value: YAML can refer to itself
+CALLS = "keys are read from the environment variable that llm.api_key_env names, and go into llm.key_header"
+STORES = {
+    "tracking_uri": (
+        "leave it out; MLflow reads MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (or MLFLOW_TRACKING_TOKEN) "
+        "from the environment, and the driver of a database its own, such as PGPASSWORD"
+    ),
+    "artifact_location": "leave it out; the store's client reads its keys from its own environment variables",
+}
 
 
 def may_be_key(variable: str) -> bool:
@@ -27,16 +49,58 @@ def named(variable: str) -> str:
     return variable if not may_be_key(variable) else "named there (not shown: it does not look like a name)"
 
 
+def holds_key(name: str) -> bool:
+    """Whether what stands under this name is a secret, as far as the name tells."""
+    return name.lower() not in HARMLESS and bool(HOLDS_KEY.fullmatch(PARTS.sub("_", name)))
+
+
+def shown(value: Any, where: str = "") -> str:
+    """A value that was refused, for the sentence that refuses it: without what may be a secret."""
+    if any(_hides(name, value) for name in where.split(".")):
+        return "a value that is not shown"
+    return QUERY.sub(r"\1…", USER.sub("…@", repr(_without_keys(value))))
+
+
 def stored_keys(llm: LlmSettings) -> Iterator[str]:
     """Where the settings of an endpoint hold what would be stored with them."""
-    header = "keys are read from the environment variable that llm.api_key_env names, and go into llm.key_header"
-    try:
-        parts = urlsplit(llm.base_url)
-    except ValueError:
-        return
+    parts = _split(llm.base_url)
     if parts.username or parts.password:
-        yield f"llm.base_url: has a user or a password before its host; {header}"
+        yield f"llm.base_url: has a user or a password before its host; {CALLS}"
+    if parts.query:
+        yield f"llm.base_url: has a query behind a question mark, which belongs in llm.query; {CALLS}"
     for section in ("query", "extra_body"):
-        for name in sorted(getattr(llm, section)):
-            if HOLDS_KEY.fullmatch(name):
-                yield f"llm.{section}.{name}: would be stored with the settings; {header}"
+        for name, value in sorted(getattr(llm, section).items()):
+            if isinstance(value, str) and holds_key(name):  # a number is none: of tokens, or a choice
+                yield f"llm.{section}.{name}: would be stored with the settings; {CALLS}"
+
+
+def stored_credentials(lineage: LineageSettings) -> Iterator[str]:
+    """Where the settings of MLflow hold what would be stored with them."""
+    for key, mend in STORES.items():
+        address = getattr(lineage, key) or ""
+        parts = _split(address)
+        by_name = any(map(holds_key, IN_QUERY.findall(unquote_plus(parts.query))))
+        # A token may stand alone before a web server; before the host of abfss:// it is a container.
+        alone = parts.username and parts.scheme in ("http", "https")
+        if parts.password or alone or by_name or DATABASE.match(address):
+            yield f"lineage.{key}: holds a password or a key, which would be stored with the settings; {mend}"
+
+
+def _hides(name: str, value: Any) -> bool:
+    return holds_key(name) or (name == "api_key_env" and may_be_key(str(value)))
+
+
+def _without_keys(value: Any, depth: int = 0) -> Any:
+    if depth > DEEPEST and isinstance(value, dict | list | tuple):
+        return "…"
+    if isinstance(value, dict):
+        return {key: "…" if _hides(str(key), held) else _without_keys(held, depth + 1) for key, held in value.items()}
+    return [_without_keys(held, depth + 1) for held in value] if isinstance(value, list | tuple) else value
+
+
+def _split(address: str) -> SplitResult:
+    """The parts of an address; one with a broken host is taken apart as far as it goes."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit(address.replace("[", "").replace("]", ""))

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 
 from graphs.settings import CanonicalSettings, WalkSettings
 from jobs.runtime.errors import SettingsFault
-from jobs.runtime.secrets import may_be_key, named, stored_keys
+from jobs.runtime.secrets import may_be_key, named, shown, stored_credentials, stored_keys
 from udfs.llm.prices import price_of
 from udfs.settings import (
     ClassifierSettings,
@@ -210,7 +210,7 @@ def _validate(values: dict[str, Any], faults: list[str]) -> Settings | None:
             if item["type"] == "extra_forbidden":
                 faults.append(f"{where}: unknown key{_nearest(item['loc'])}")
             else:
-                faults.append(f"{where}: {item['msg']} (found {item['input']!r})")
+                faults.append(f"{where}: {item['msg']} (found {shown(item['input'], where)})")
         return None
 
 
@@ -254,6 +254,7 @@ def _cross_faults(settings: Settings) -> list[str]:
                 "server that needs no key)"
             )
     faults += sorted({fault for llm in endpoints for fault in stored_keys(llm)})
+    faults += stored_credentials(settings.lineage)
     answers = settings.llm.of("samples")
     temperature = answers.extra_body.get("temperature", answers.temperature)
     if settings.evidence.second_draw and answers.teacher != "offline" and not temperature:

@@ -5,9 +5,11 @@ It orders things and turns what happens into an exit status; the work is the run
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -24,11 +26,12 @@ from jobs.runtime.layout import require_layout
 from jobs.runtime.ledger import OPEN, Ledger, Serving
 from jobs.runtime.lineage import Lineage, preload
 from jobs.runtime.lock import RootLock
-from jobs.runtime.opening import drop_scratch, sources_of
+from jobs.runtime.opening import drop_scratch, misplaced, sources_of
 from jobs.runtime.order import ahead
 from jobs.runtime.plan_mode import suit_plans
 from jobs.runtime.plans import against_plan, comparison_lines
 from jobs.runtime.progress import Progress, spark_tasks
+from jobs.runtime.registering import register_classifier
 from jobs.runtime.restart import require_recipes, restart, retry_rejected
 from jobs.runtime.rounds import ROUND, run_rounds
 from jobs.runtime.runner import Runner
@@ -95,6 +98,7 @@ class Synthesis:
         self._rounds = ROUND if set(ROUND) <= {stage.name for stage in stages} else ()
         self._choices = choices
         self._listed: list[InputFile] | None = None  # for the next pass, if it was made already
+        self._written = ""  # the summary as it was written
         self._skipped: dict[str, list[str]] = {}  # by the last listing, of each kind of input
 
     def run(self) -> int:
@@ -147,10 +151,10 @@ class Synthesis:
                     ledger.fold()
                     told = self._settings.model_dump(mode="json")
                     begin(history, self._job, told, asdict(self._choices), json_modes)
+                    finish_forgetting(runner, self._stages, files)  # first: what a restart empties shows calls in use
                     restart(runner, self._stages, starts, files)
                     if self._choices.retry_rejected:
                         retry_rejected(runner, self._choices.retry_rejected)
-                    finish_forgetting(runner, self._stages)
                     for sentence in stale_tables(tables, history):
                         summary.warn(sentence)
                     self._passes(runner, lineage, stop)
@@ -183,10 +187,17 @@ class Synthesis:
         runner.summary.plan = against_plan(runner, runner.history)  # before the end is noted: it is part of it
         end(runner.history, runner.summary.status, runner.summary.paid())
         runner.history.flush()
-        lineage.close(runner.summary, runner.executed, self._locations(tables), outcome)
-        if self._choices.summary:
-            runner.summary.write(self._choices.summary)
-        drop_scratch(tables.state)
+        with ExitStack() as rest:  # from the last one on, each whatever becomes of the others
+            rest.callback(self._write_summary, runner.summary)  # with what MLflow failed at
+            rest.callback(lineage.close, runner.summary, runner.executed, self._locations(tables), outcome)
+            rest.callback(drop_scratch, tables.state)
+            rest.callback(self._write_summary, runner.summary)  # a client of MLflow may try for minutes
+
+    def _write_summary(self, summary: Summary) -> None:
+        """Where one is wanted, unless it stands there as it is."""
+        if self._choices.summary and (told := json.dumps(summary.as_dict())) != self._written:
+            summary.write(self._choices.summary)
+            self._written = told
 
     def _locations(self, tables: Tables) -> dict[str, str]:
         return {name: tables.location(name) for name in (*self._names(), ROUNDS, "source_files")}
@@ -244,7 +255,7 @@ class Synthesis:
             return
         state = runner.run(stage).state
         if stage.name == "classifier" and state in ("done", "frozen"):
-            self._register(runner, lineage)
+            register_classifier(runner, lineage)
         if stage.name == "training_set" and state == "done" and self._settings.selection.by == "influence":
             compare_scorers(runner)
 
@@ -261,21 +272,6 @@ class Synthesis:
             runner.skip(stage, "unchanged")
         else:
             runner.run(stage, self._spark.createDataFrame([(wanted,)], "count bigint"))
-
-    def _register(self, runner: Runner, lineage: Lineage) -> None:
-        """Register the classifier if it is not, for a run that died may not have come so far; say how good it is."""
-        for row in runner.tables.read("classifier").collect():
-            figures = {key: row[key] for key in ("version", "accuracy", "interval_low", "interval_high", "n_held_out")}
-            registered = lineage.register_classifier(bytes(row["model"]), figures, "longloom-document-types")
-            runner.say(
-                f"classifier: held-out accuracy {row['accuracy']:.3f} (n = {row['n_held_out']}, 95 % interval "
-                f"{row['interval_low']:.3f}–{row['interval_high']:.3f}), model version {registered}"
-            )
-            if self._settings.llm.teacher == "offline":
-                runner.say(
-                    "  note: the offline teacher's labels and the features both come from surface text, so this "
-                    "accuracy is not evidence of quality"
-                )
 
     # -- before the first stage -------------------------------------------------------------------------
 
@@ -306,7 +302,7 @@ class Synthesis:
 
     def _require_root(self, state: str) -> None:
         """Raises SettingsFault when nothing can be written there."""
-        obstacle = unwritable(state)
+        obstacle = misplaced(self._spark, state) or unwritable(state)
         if obstacle:
             raise SettingsFault([f"--root {state}: {obstacle}; {OTHER_ROOT}"])
 

@@ -11,7 +11,7 @@ import posixpath
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, TypeVar
@@ -53,6 +53,7 @@ class Tables:
     run_id: str = ""
     fence: Callable[[], None] = lambda: None  # asked before every commit: raises when the root is no longer ours
     _versions: dict[str, int] = field(default_factory=dict)
+    _seen: dict[str, int] = field(default_factory=dict)  # versions that there were when the tables were last looked at
     # Stages run two at a time, and some write one table: two that make it at once would refuse each other.
     _saving: defaultdict[str, Lock] = field(default_factory=lambda: defaultdict(Lock))
 
@@ -92,13 +93,15 @@ class Tables:
         """Rows without a reject reason: what stages read."""
         return self.read(name, session).where(F.col("reject_reason").isNull())
 
-    def stream(self, name: str) -> DataFrame:
+    def stream(self, name: str, first: int | None = None) -> DataFrame:
         """New rows of an append-only table, all in one batch; commits that delete are skipped.
 
-        By default a thousand files are a batch, and which duplicate wins would depend on how rows lie in files.
+        A new stream begins with the commit `first`, or without one with the whole table. By default a thousand files
+        are a batch, and which duplicate wins would depend on how rows lie in files.
         """
         reader = self.spark.readStream.format("delta").option("skipChangeCommits", "true")
         reader = reader.option("maxFilesPerTrigger", str(ALL_FILES))
+        reader = reader if first is None else reader.option("startingVersion", str(first))
         return reader.table(self.location(name)) if self.storage.schema_name else reader.load(self.location(name))
 
     def conform(self, frame: DataFrame, name: str, added: dict[str, Any]) -> DataFrame:
@@ -234,9 +237,10 @@ class Tables:
                 return MISSING
             history = self.spark.sql(f"DESCRIBE HISTORY {self.location(name)} LIMIT 1")
             return int(history.collect()[0]["version"])
-        # Listing the log folder is part of the Delta protocol and costs milliseconds; DESCRIBE HISTORY a job.
-        commits = _commits(self.spark, posixpath.join(self.location(name), "_delta_log"))
-        return max((int(file[:20]) for file in commits), default=MISSING)
+        # Looking into the log folder is part of the Delta protocol and costs milliseconds; DESCRIBE HISTORY a job.
+        log = posixpath.join(self.location(name), "_delta_log")
+        self._seen[name] = newest_commit(self.spark, log, self._seen.get(name, MISSING))
+        return self._seen[name]
 
 
 def of_each(names: Iterable[str], ask: Callable[[str], T]) -> dict[str, T]:
@@ -248,6 +252,31 @@ def of_each(names: Iterable[str], ask: Callable[[str], T]) -> dict[str, T]:
     names = list(names)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return dict(zip(names, pool.map(ask, names), strict=True))
+
+
+def newest_commit(spark: SparkSession, log: str, seen: int = MISSING) -> int:
+    """The newest commit of a Delta log, `MISSING` without one; `seen` is one that there was before.
+
+    Commits are numbered without a gap, so the newest is found from any other. The log of a table that grows every few
+    minutes holds tens of thousands of names: listing them would take seconds, at every commit.
+    """
+    jvm = spark.sparkContext._jvm
+    assert jvm is not None
+    path, conf = jvm.org.apache.hadoop.fs.Path, spark.sparkContext._jsc.hadoopConfiguration()
+    files = path(log).getFileSystem(conf)
+
+    def there(version: int) -> bool:
+        return bool(files.exists(path(posixpath.join(log, f"{version:020}.json"))))
+
+    pointer = posixpath.join(log, "_last_checkpoint")
+    if seen == MISSING and files.exists(path(pointer)):
+        with suppress(ValueError, TypeError, KeyError):  # half written: it is only a hint
+            seen = int(json.loads(read_text(spark, pointer))["version"])
+    if seen == MISSING or not there(seen):  # no checkpoint yet, or another table in its place
+        return max((int(file[:20]) for file in _commits(spark, log)), default=MISSING)
+    while there(seen + 1):
+        seen += 1
+    return seen
 
 
 def list_names(spark: SparkSession, folder: str) -> list[str]:

@@ -15,6 +15,7 @@ import sql
 from jobs.runtime import doomed, forgetting
 from jobs.runtime.errors import SettingsFault
 from jobs.runtime.forgetting import finish, forget
+from jobs.runtime.restart import restart
 from jobs.runtime.runner import Runner
 from jobs.runtime.tombstones import bury, is_open, reject_forgotten, stale_tables
 from jobs.stages import STAGES
@@ -295,3 +296,33 @@ def test_calls_go_when_no_row_rests_on_them(spark: SparkSession, root: str) -> N
     runner.tables.append(spark.createDataFrame([sample], sql.columns("samples")), "samples", {})
     unused = doomed.unused_calls(runner.tables, frozenset({"samples"}))
     assert {row["id"] for row in unused.collect()} == {"unused", "turn of unused"}
+
+
+@pytest.mark.faults
+def test_answers_whose_rows_are_still_to_be_made_hold_it_up(spark: SparkSession, root: str, tmp_path: Path) -> None:
+    """A run that started a stage again and was cut off: its answers lie in the ledger, and no row rests on them."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "talks").mkdir()
+    write_documents(tmp_path / "docs" / "a.jsonl", [prose("rice", 10)])
+    for topic in ("rice", "tides"):
+        write_conversations(tmp_path / "talks" / f"{topic}.jsonl", [talk(topic)])
+    to_calls = ("conversations", "long_conversations", "meta_records")
+    runner = make_runner(spark, root, settings(tmp_path))
+    run_stages(runner, *to_calls)
+    goes, calls = [str(tmp_path / "talks" / "tides.jsonl")], len(rows(runner, "llm_calls"))
+    restart(runner, STAGES, ["meta_records"], [])
+    assert not rows(runner, "meta_records")
+    for when in ("at once", "in another process"):
+        with pytest.raises(SettingsFault, match=r"still to be made \(meta_records.*--now"):
+            forget(make_runner(spark, root, settings(tmp_path), when), STAGES, goes, [])
+    assert len(rows(runner, "llm_calls")) == calls and not runner.tables.exists("tombstones")
+
+    again = make_runner(spark, root, settings(tmp_path), "run-2")
+    assert run_stages(again, *to_calls).stages["meta_records"].calls == 0, "no answer was lost"
+    outcome = forget(make_runner(spark, root, settings(tmp_path), "forget-1"), STAGES, goes, [])
+    assert outcome.removed["llm_calls"] == 1 and len(rows(again, "llm_calls")) == calls - 1
+    last = make_runner(spark, root, settings(tmp_path), "run-3")
+    restart(last, STAGES, ["meta_records"], [])
+    rice = [str(tmp_path / "talks" / "rice.jsonl")]
+    outcome = forget(make_runner(spark, root, settings(tmp_path), "forget-2"), STAGES, rice, [], now=True)
+    assert outcome.removed["llm_calls"] == 1

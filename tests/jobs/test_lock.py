@@ -6,9 +6,12 @@ import json
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from jobs.runtime import lock as locks
 from jobs.runtime.errors import RootHeld
@@ -170,3 +173,104 @@ def test_a_full_disk_does_not_end_the_heartbeat(tmp_path: Path, monkeypatch: pyt
         while (tmp_path / "_lock").read_text() == before:
             time.sleep(0.01)
     assert list(tmp_path.iterdir()) == []
+
+
+class ClientFault(Exception):
+    """As botocore's EndpointConnectionError and Azure's ServiceRequestError are: no OSError."""
+
+
+class Store(MemoryFileSystem):
+    """An object store that can be out of reach, and slow to take what is written."""
+
+    cachable = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away = False
+        self.tried, self.writing, self.taken = threading.Event(), threading.Event(), threading.Event()
+        self.taken.set()
+
+    def open(self, path: str, mode: str = "rb", **told: Any) -> Any:  # type: ignore[override]
+        if self.away:
+            self.tried.set()
+            raise ClientFault('Could not connect to the endpoint URL: "https://bucket/_lock"')
+        if "w" in mode and not self.taken.is_set():
+            self.writing.set()
+            assert self.taken.wait(10)
+        return super().open(path, mode, **told)
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    monkeypatch.setattr(locks, "HEARTBEAT_S", 0.02)
+    monkeypatch.setattr(locks, "SETTLE_S", 0.0)
+    made = Store()
+    yield made
+    made.away = False
+    made.taken.set()
+    made.rm("/lost", recursive=True)
+
+
+def lock_on(store: Store, **told: Any) -> RootLock:
+    made = RootLock("memory://lost/root", **told)
+    made._files = store
+    return made
+
+
+def beat_in(lock: RootLock) -> float:
+    held = lock._read()
+    return 0.0 if held is None else held.beat
+
+
+def soon(done: Callable[[], object]) -> None:
+    for _ in range(500):
+        if done():
+            return
+        time.sleep(0.01)
+    raise TimeoutError("five seconds have passed")
+
+
+def test_errors_of_a_stores_own_do_not_end_the_heartbeat(store: Store) -> None:
+    lost: list[RootHeld] = []
+    with lock_on(store, on_loss=lost.append) as mine:
+        store.away = True
+        assert store.tried.wait(5)
+        store.away = False
+        before = beat_in(mine)
+        soon(lambda: beat_in(mine) > before)
+        mine.require()
+    assert not lost and not store.exists("/lost/root/_lock")
+
+
+def test_a_run_whose_lease_ran_out_unseen_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another host may have taken the root over: nobody can look."""
+    monkeypatch.setattr(locks, "LEASE_S", 0.2)
+    lost: list[RootHeld] = []
+    with lock_on(store, on_loss=lost.append) as mine:
+        store.away = True
+        soon(lambda: lost)
+        assert "could not be renewed" in str(lost[0]) and "ClientFault: Could not connect" in str(lost[0])
+        with pytest.raises(RootHeld, match="run again"):
+            mine.require()
+        assert len(lost) == 1 and lost[0].exit_status == 5
+
+
+def test_a_write_that_is_under_way_does_not_bring_the_lock_back(store: Store) -> None:
+    with lock_on(store):
+        store.taken.clear()
+        assert store.writing.wait(5)
+        threading.Timer(0.2, store.taken.set).start()
+    assert not store.exists("/lost/root/_lock")
+    time.sleep(0.3)
+    assert not store.exists("/lost/root/_lock")
+
+
+def test_a_run_does_not_wait_for_ever_for_a_write(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The write is left to its thread, which removes what it wrote."""
+    monkeypatch.setattr(locks, "ENDING_S", 0.1)
+    with lock_on(store):
+        store.taken.clear()
+        assert store.writing.wait(5)
+    assert store.exists("/lost/root/_lock"), "nobody else gets in while it is under way"
+    store.taken.set()
+    soon(lambda: not store.exists("/lost/root/_lock"))

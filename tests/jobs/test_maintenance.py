@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,9 +19,9 @@ from jobs.runtime.runs import begin
 from jobs.runtime.summary import StageTally
 from jobs.runtime.tables import Once, Tables
 from jobs.stages import STAGES
+from tests.aging import grow_older
 from tests.roots import make_runner, prose, run_stages, write_conversations, write_documents
 
-REMOVED_AT = re.compile(r'("deletionTimestamp":)(\d+)')  # in a Delta log
 COUNTS = "id string, parent_ids array<string>, reject_reason string, run_id string, recipe string, node string, \
 batch string, setting string, document_type string, field string, value string, count bigint"
 
@@ -111,24 +109,6 @@ def test_a_stage_that_was_switched_off_holds_nothing_up(spark: SparkSession, roo
     made = maintain(make_runner(spark, root, given, "maintain-2"), STAGES, 168)
     assert "samples" not in made and make_runner(spark, root, given).tables.version("samples") == before
     assert made["documents"] >= 1
-
-
-def grow_older(spark: SparkSession, root: str, hours: int) -> None:
-    """Everything in a root happened so much earlier."""
-    for path in Path(root).rglob("*"):
-        if path.suffix == ".crc":
-            path.unlink()  # the checksum of a log file that is written anew below
-        elif path.is_file():
-            then = path.stat().st_mtime - hours * 3600
-            if path.parent.name == "_delta_log" and path.suffix == ".json":
-                text = path.read_text(encoding="utf-8")
-                path.write_text(
-                    REMOVED_AT.sub(lambda m: f"{m[1]}{int(m[2]) - hours * 3_600_000}", text), encoding="utf-8"
-                )
-            os.utime(path, (then, then))
-    jvm = spark.sparkContext._jvm
-    assert jvm is not None
-    jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
 
 
 @pytest.mark.faults

@@ -14,6 +14,8 @@ from jobs.runtime import checkout, health, session
 from jobs.runtime.errors import SettingsFault
 from jobs.runtime.java import Java
 from jobs.runtime.launch import read_confs
+from jobs.runtime.opening import misplaced, opened
+from jobs.runtime.settings import load_settings
 
 
 def test_confs_are_parsed_as_spark_does(tmp_path: Path) -> None:
@@ -100,3 +102,22 @@ def test_nothing_is_left_in_the_checkout(spark: SparkSession) -> None:
     spark.sql("SELECT 1").collect()
     left = {"derby.log", "metastore_db", "spark-warehouse"} & {path.name for path in checkout.CHECKOUT.iterdir()}
     assert left == set()
+
+
+@pytest.mark.spark
+def test_a_root_of_no_file_system_is_refused_where_spark_has_another_default(spark: SparkSession) -> None:
+    """On YARN, say: tables would go to HDFS, the lock and the replies of calls to local disks."""
+    conf = spark.sparkContext._jsc.hadoopConfiguration()
+    before = conf.get("fs.defaultFS")
+    assert misplaced(spark, "/data/longloom") is None
+    try:
+        conf.set("fs.defaultFS", "hdfs://name:8020")
+        for root in ("hdfs://name:8020/longloom", "s3a://bucket/longloom", "file:///data", "/Volumes/a/b/c"):
+            assert misplaced(spark, root) is None
+        told = misplaced(spark, "/data/longloom")
+        assert told is not None and "give hdfs://name:8020/data/longloom" in told
+        settings = load_settings(None, [], "/data/longloom")
+        with pytest.raises(SettingsFault, match="names no file system"), opened(spark, settings, print):
+            pass
+    finally:
+        conf.set("fs.defaultFS", before)

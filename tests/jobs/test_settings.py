@@ -53,6 +53,29 @@ def test_overrides_are_yaml_and_beat_the_file(tmp_path: Path) -> None:
         ("llm.base_url='https://me:pa55word@host/v1'", "llm.base_url: has a user or a password"),
         ("llm.query={api-version: '1', api-key: pa55word}", "llm.query.api-key: would be stored with the settings"),
         ("llm.stages={samples: {extra_body: {token: pa55word}}}", "llm.extra_body.token: would be stored"),
+        ("llm.base_url='https://host/v1?api_key=pa55word'", "llm.base_url: has a query"),
+        ("llm.base_url='https://me:pa55word@[host/v1'", "llm.base_url: has a user or a password"),
+        ("llm.query={subscription-key: pa55word}", "llm.query.subscription-key: would be stored"),
+        ("llm.query={sig: pa55word}", "llm.query.sig: would be stored"),
+        ("llm.query={accessToken: pa55word}", "llm.query.accessToken: would be stored"),
+        ("llm.extra_body={x-api-key: pa55word}", "llm.key_header"),
+        ("llm.extra_body={x-api-key: [pa55word]}", "a value that is not shown"),
+        ("llm.query={sig: pa55word, n: 1}", "llm.query.n: Input should be a valid string (found 1)"),
+        ("llm.stages={samples: {modle: x, extra_body: {sig: pa55word}}}", "'extra_body': {'sig': '…'}"),
+        ("llm={api_key_env: sk-pa55word, stages: {samples: {modle: x}}}", "'api_key_env': '…'"),
+        (
+            "llm={base_url: 'https://pa55word@h/v1?sig=pa55word', stages: {samples: {modle: x}}}",
+            "'https://…@h/v1?sig=…'",
+        ),
+        ("lineage.tracking_uri=postgresql://me:pa55word@db/mlflow", "lineage.tracking_uri: holds a password or a key"),
+        ("lineage.tracking_uri=postgresql://me:pa55/word@db/mlflow", "MLFLOW_TRACKING_USERNAME"),
+        ("lineage.tracking_uri=mysql://db/mlflow?user=me&password=pa55word", "PGPASSWORD"),
+        (
+            "lineage.tracking_uri='mssql+pyodbc:///?odbc_connect=PWD%3Dpa55word'",
+            "lineage.tracking_uri: holds",
+        ),
+        ("lineage.tracking_uri=https://pa55word@host", "MLFLOW_TRACKING_TOKEN"),
+        ("lineage.artifact_location='https://me.blob/c?sv=1&sig=pa55word'", "lineage.artifact_location: holds"),
         ("llm={teacher: openai, api_key_env: sk-pa55word}", "not shown: it does not look like a name"),
         ("llm.api_key_env=sk-pa55word", "not shown: it does not look like a name"),
         ("llm.stages={samples: {api_key_env: sk-pa55word}}", "not shown: it does not look like a name"),
@@ -70,6 +93,23 @@ def test_faults_between_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ov
     with pytest.raises(SettingsFault, match=re.escape(told)) as caught:
         load_settings(None, [override], str(tmp_path))
     assert "pa55word" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "llm.query={api-version: '2024-10-21', max_tokens: '5'}",
+        "llm.extra_body={prompt_cache_key: mine, max_completion_tokens: 99, max_tokens: 9, eos_token: '</s>'}",
+        "llm.extra_body={min_token: 3, service_tier: flex, language_code: de, skip_special_tokens: true}",
+        "lineage.tracking_uri=databricks://scope:prefix",
+        "lineage.tracking_uri=http://mlflow:5000/path@2",
+        "lineage.tracking_uri=postgresql://me@db:5432/mlflow?sslmode=require",
+        "lineage.artifact_location=abfss://container@account.dfs.core.windows.net/mlflow",
+        "lineage.artifact_location=s3://bucket/mlflow",
+    ],
+)
+def test_names_and_addresses_without_secrets_are_taken(tmp_path: Path, override: str) -> None:
+    assert isinstance(load_settings(None, [override], str(tmp_path)), Settings)
 
 
 def test_missing_root_and_config_are_named() -> None:

@@ -1,13 +1,16 @@
-"""Stages run two at a time, and conversations and documents both write `sources`."""
+"""Tables under two stages at a time, which both write `sources`, and the newest commit of a log."""
 
 from __future__ import annotations
 
+import json
 import threading
+from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
 import sql
+from jobs.runtime.tables import MISSING, newest_commit
 from tests.roots import make_runner
 
 
@@ -32,3 +35,25 @@ def test_two_threads_may_make_one_table(spark: SparkSession, root: str) -> None:
         thread.join()
     assert not faults
     assert {row["id"] for row in tables.read("sources").collect()} == {"a", "b"}
+
+
+@pytest.mark.spark
+def test_the_newest_commit_is_found_from_any_other(spark: SparkSession, tmp_path: Path) -> None:
+    log = tmp_path / "_delta_log"
+    log.mkdir()
+
+    def newest(seen: int = MISSING) -> int:
+        return newest_commit(spark, str(log), seen)
+
+    assert newest() == newest(3) == MISSING
+    for version in range(24):
+        (log / f"{version:020}.json").write_text("{}")
+        (log / f"{version:020}.crc").write_text("{}")
+    assert newest() == newest(0) == newest(23) == newest(99) == 23
+    (log / "_last_checkpoint").write_text(json.dumps({"version": 20, "size": 3}))
+    for version in range(20):
+        (log / f"{version:020}.json").unlink()  # as Delta drops them after a while
+    assert newest() == newest(20) == newest(7) == 23
+    for hint in ("{", "[]", json.dumps({"version": 77})):
+        (log / "_last_checkpoint").write_text(hint)
+        assert newest() == 23
