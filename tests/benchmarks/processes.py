@@ -17,12 +17,13 @@ WORKERS = ("pyspark.daemon", "udfs.worker_daemon")  # what Python workers are fo
 
 @dataclass(frozen=True)
 class Process:
-    """One running process: CPU seconds with those of children that ended, resident bytes."""
+    """One running process: CPU seconds of its own, when it began (ticks), resident bytes."""
 
     pid: int
     parent: int
     name: str
     cpu: float
+    began: int
     resident: int
 
 
@@ -36,8 +37,8 @@ def running() -> dict[int, Process]:
             except OSError:
                 continue
             name, rest = text[text.index("(") + 1 : text.rindex(")")], text[text.rindex(")") + 2 :].split()
-            cpu = sum(map(int, rest[11:15])) / TICKS
-            found[int(entry.name)] = Process(int(entry.name), int(rest[1]), name, cpu, int(rest[21]) * PAGE)
+            cpu, pid = sum(map(int, rest[11:13])) / TICKS, int(entry.name)
+            found[pid] = Process(pid, int(rest[1]), name, cpu, int(rest[19]), int(rest[21]) * PAGE)
     return found
 
 
@@ -51,9 +52,39 @@ def descendants(pid: int) -> list[Process]:
     return below
 
 
-def spark_cpu() -> float:
-    """CPU seconds so far of everything this process started: the JVM and its Python workers."""
-    return sum(process.cpu for process in descendants(os.getpid()))
+class Meter(threading.Thread):
+    """CPU seconds of the JVM and its Python workers over some minutes, those that end meanwhile included.
+
+    Spark ends workers that were idle for a minute, and not every process waits for what it started: the seconds of such
+    a worker are in nobody's sum of ended children.
+    """
+
+    def __init__(self, every: float = 0.2) -> None:
+        super().__init__(daemon=True)
+        self._every, self._going, self._spent = every, True, dict[tuple[int, int], float]()
+
+    def __enter__(self) -> Meter:
+        self._look()
+        self._before = self.so_far()
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._going = False
+        self.join()
+        self._look()
+        self.seconds = self.so_far() - self._before
+
+    def run(self) -> None:
+        while self._going:
+            time.sleep(self._every)
+            self._look()
+
+    def so_far(self) -> float:
+        return sum(self._spent.values())
+
+    def _look(self) -> None:
+        self._spent |= {(process.pid, process.began): process.cpu for process in descendants(os.getpid())}
 
 
 @dataclass

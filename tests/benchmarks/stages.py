@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from tests.benchmarks.processes import spark_cpu
+from tests.benchmarks.processes import Meter
 from tests.benchmarks.timing import say, size_mb
 
 BATCH = 500  # rows, as infra/spark-defaults.conf sets it
@@ -81,9 +81,9 @@ def compare(name: str, case: Case, spark: SparkSession, tmp_path: Path) -> None:
     wall = time.perf_counter() - started
     partitions = spark.conf.get("spark.sql.shuffle.partitions")
     spark.conf.set("spark.sql.shuffle.partitions", "1")
-    cpu = spark_cpu()
-    (one,) = case.frame(rows.coalesce(1)).collect()  # like the loop: two tasks may share a core's units
-    inside = spark_cpu() - cpu
+    with Meter() as meter:
+        (one,) = case.frame(rows.coalesce(1)).collect()  # like the loop: two tasks may share a core's units
+    inside = meter.seconds
     spark.conf.set("spark.sql.shuffle.partitions", partitions)  # the next case's first two runs are on both cores
     cpu = time.process_time()
     alone = looped(case, tmp_path / "data")

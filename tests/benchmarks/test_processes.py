@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tests.benchmarks.processes import Peaks, command, is_worker, share
+from tests.benchmarks.processes import Meter, Peaks, command, is_worker, share
 
 HOLD = "held = bytearray(64 << 20); print(flush=True); input()"
 
@@ -33,3 +33,13 @@ def test_what_a_child_holds_is_the_drivers_unless_it_is_a_worker() -> None:
     child.communicate(b"\n")
     assert 64 << 20 < seen.driver < 96 << 20
     assert (seen.worker, seen.workers) == (0, 0)
+
+
+def test_what_ended_meanwhile_was_spent_all_the_same() -> None:
+    """Of a grandchild, too, that nobody waited for."""
+    spin = "import os, time\nwhile time.process_time() < 0.6: pass"
+    ignored = f"import signal, subprocess, sys\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\n\
+subprocess.Popen([sys.executable, '-c', {spin!r}]).wait()"
+    with Meter(every=0.02) as meter:
+        subprocess.run([sys.executable, "-c", ignored], check=False)
+    assert 0.5 < meter.seconds < 3
