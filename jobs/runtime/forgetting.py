@@ -104,8 +104,8 @@ def _require_rows_of_answers(runner: Runner, stages: Sequence[Stage]) -> None:
     if not behind:
         return
     runner.ledger.fold()  # what a killed run left in the spool was paid for, too
-    paid = tables.read("llm_calls").where((F.col("status") == "ok") & F.col("stage").isin(behind))
-    if not paid.isEmpty():
+    answered = tables.read("llm_calls").where("status = 'ok'")
+    if not answered.join(doomed.unused_calls(tables, frozenset(behind)), "id", "left_semi").isEmpty():
         raise SettingsFault(
             [
                 f"rows of answers that were paid for are still to be made ({', '.join(behind)}), and a forgetting "

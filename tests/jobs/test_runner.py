@@ -190,7 +190,9 @@ def test_a_row_that_the_service_finds_malformed_waits_until_others_were_answered
         ]  # fmt: skip
         told = []
         for number in range(3):
-            told.append(run_stages(make_runner(spark, root, given, f"run-{number}"), *stages).stages["meta_records"])
+            # A run's own name: a Python worker that is used again remembers that a run of this name was answered.
+            runner = make_runner(spark, root, given, f"malformed-{number}")
+            told.append(run_stages(runner, *stages).stages["meta_records"])
             given.append(f"inputs.conversations=['{odd}', '{good}']")
         assert [(one.deferred, one.rejected, one.kept) for one in told] == [(1, 0, 0), (1, 0, 1), (0, 1, 0)]
         assert told[2].reasons == {"llm:bad_request": 1}
