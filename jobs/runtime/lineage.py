@@ -242,7 +242,16 @@ def log_artifact(settings: Settings, state: str, content: bytes, kind: str, name
     """
     lineage = Lineage(settings, state, {}, kind)
     run_id = lineage.run_id  # waits for the start
-    lineage.log_file(content, name)
+    try:
+        lineage.log_file(content, name)
+    except BUGS:
+        raise
+    except Exception as error:  # clients of servers and stores have errors of their own
+        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise LongloomError(
+            f"MLflow at {lineage.tracking_uri} failed ({said[:LONGEST]}), so {name} is not there; the file itself was "
+            "written"
+        ) from error
     return run_id
 
 

@@ -14,9 +14,9 @@ import pytest
 from mlflow.exceptions import MlflowException
 from pyspark.sql import SparkSession
 
-from jobs.runtime.errors import Interrupted, StorageFault
+from jobs.runtime.errors import Interrupted, LongloomError, StorageFault
 from jobs.runtime.history import Execution
-from jobs.runtime.lineage import Lineage
+from jobs.runtime.lineage import Lineage, log_artifact
 from jobs.runtime.settings import LineageSettings, Settings, load_settings
 from jobs.runtime.summary import StageTally, Summary
 from jobs.runtime.synthesis import Choices, Synthesis
@@ -188,3 +188,16 @@ def test_a_whole_run_whose_mlflow_goes_away(
     told = json.loads(file.read_text())
     assert told["status"] == "done" and "the account of the run is not there" in told["warnings"][0]
     assert not (root / "_scratch").exists() and not (root / "_lock").exists()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_file_that_cannot_be_logged_is_told_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fault: Exception
+) -> None:
+    def begin(self: Lineage) -> None:
+        self._client, self._run_id = Away(fault, "log_artifact"), "run"
+
+    monkeypatch.setattr(Lineage, "_start", begin)
+    settings = Settings(lineage=LineageSettings(tracking_uri=SERVER))
+    with pytest.raises(LongloomError, match=r"so report\.html is not there; the file itself was written"):
+        log_artifact(settings, str(tmp_path), b"<!doctype html>", "report", "report.html")
