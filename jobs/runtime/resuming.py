@@ -83,11 +83,12 @@ def place_of(tables: Tables, history: History, stage: Stage) -> Place:
 def place_behind(tables: Tables, history: History, stage: Stage) -> Place | None:
     """A new place behind what the stage's last execution read, None where nothing came since.
 
-    Raises GateStop when that is not known, or gone as well: nobody can tell which rows were not read.
+    Raises GateStop when that is not known, or gone as well: nobody can tell which rows were not read. So it is after a
+    run that was cut off in a batch: its rows may be written, and what kept them from coming twice is the batch's name.
     """
     driving, last = str(stage.driving), history.last(stage.name)
     read = MISSING if last is None else last.inputs.get(driving, MISSING)
-    if read == MISSING:
+    if read == MISSING or _is_cut_off(tables, place_of(tables, history, stage)):
         raise GateStop(lost(stage))
     if read >= tables.version(driving):
         return None
@@ -107,6 +108,15 @@ def lost(stage: Stage) -> str:
         f"{stage.name}: the log of {stage.driving} does not reach back to what this stage has read; run with "
         f"--recompute {stage.name} (unchanged calls cost nothing)"
     )
+
+
+def _is_cut_off(tables: Tables, place: Place) -> bool:
+    """Whether a batch was begun at this place that did not come to its end."""
+    begun, ended = (
+        max(map(int, filter(str.isdigit, list_names(tables.spark, posixpath.join(place.checkpoint, part)))), default=-1)
+        for part in ("offsets", "commits")
+    )
+    return begun > ended
 
 
 def _place(folder: str, mark: str) -> Place:

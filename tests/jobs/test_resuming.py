@@ -72,3 +72,20 @@ def test_rows_that_nobody_read_are_not_passed_over(spark: SparkSession, root: st
     kept_up(spark, root, given)
     with pytest.raises(GateStop, match="--recompute long_documents"):
         run_stages(make_runner(spark, root, given, "run-3"), "long_documents")
+
+
+def test_a_batch_that_was_cut_off_is_not_read_under_another_name(
+    spark: SparkSession, root: str, tmp_path: Path
+) -> None:
+    """Its rows may be written: under its own name they would not come twice."""
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    given = [f"inputs.documents=['{docs}/*']", f"inputs.conversations=['{docs}/*']", "filter.min_document_tokens=50"]
+    write_documents(docs / "rice.jsonl", [prose("rice", 10)])
+    run_stages(make_runner(spark, root, given), "documents", "long_documents")
+    kept_up(spark, root, given)
+    write_documents(docs / "tides.jsonl", [prose("tides", 10)])
+    run_stages(make_runner(spark, root, given, "run-2"), "documents")
+    (Path(root) / "_checkpoints" / "long_documents" / "0" / "commits" / "0").unlink()
+    with pytest.raises(GateStop, match="--recompute long_documents"):
+        run_stages(make_runner(spark, root, given, "run-3"), "long_documents")
