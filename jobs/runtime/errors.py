@@ -5,6 +5,13 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 
+LONGEST = 200  # characters that are told of an error of somebody else's
+
+
+def said(error: BaseException) -> str:
+    """Kind and words of an error of somebody else's, on one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:LONGEST]
+
 
 class LongloomError(Exception):
     """An error of the world, told in a sentence: what, where, what to do. Never a traceback."""

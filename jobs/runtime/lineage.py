@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jobs.runtime.errors import LongloomError
+from jobs.runtime.errors import LongloomError, said
 from jobs.runtime.history import Execution
 from jobs.runtime.prompt_registry import register_prompts
 from jobs.runtime.settings import Settings
@@ -26,7 +26,6 @@ from jobs.runtime.summary import Summary
 from jobs.runtime.tracking_store import local_store, make_whole
 
 BUGS = (AssertionError, AttributeError, LookupError, NameError, TypeError)  # never what a server or a store does
-LONGEST = 200  # characters of what an error said
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it tells each step of making its database
@@ -120,9 +119,8 @@ class Lineage:
                 if not summary.status.startswith("stopped"):  # else it is known why the run ended
                     summary.status = f"stopped: {full}"
                 raise
-            said = f"{type(error).__name__}: {' '.join(str(error).split())}"
             sentence = (
-                f"MLflow at {self.tracking_uri} failed ({said[:LONGEST]}), so {missing} not there, or not whole; the "
+                f"MLflow at {self.tracking_uri} failed ({said(error)}), so {missing} not there, or not whole; the "
                 "Delta tables and their stage_runs hold it all"
             )
             print(f"warning: {sentence}", file=sys.stderr, flush=True)  # a run may go on for weeks before its summary
@@ -247,9 +245,8 @@ def log_artifact(settings: Settings, state: str, content: bytes, kind: str, name
     except BUGS:
         raise
     except Exception as error:  # clients of servers and stores have errors of their own
-        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise LongloomError(
-            f"MLflow at {lineage.tracking_uri} failed ({said[:LONGEST]}), so {name} is not there; the file itself was "
+            f"MLflow at {lineage.tracking_uri} failed ({said(error)}), so {name} is not there; the file itself was "
             "written"
         ) from error
     return run_id

@@ -23,10 +23,9 @@ from types import TracebackType
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from jobs.runtime.errors import RootHeld
+from jobs.runtime.errors import RootHeld, said
 
 LEASE_S = 600.0
-LONGEST = 200  # characters of what an error said
 HEARTBEAT_S = 60.0
 ENDING_S = 30.0  # that a run which ends waits for a sign of life that is under way
 SETTLE_S = 2.0  # on storage without exclusive access: longer than another run needs from its look to its write
@@ -192,9 +191,8 @@ def holder_of(state: str) -> Holder | None:
 
 def _unrenewed(error: Exception) -> str:
     """Why nobody can tell any more whose the root is."""
-    said = f"{type(error).__name__}: {' '.join(str(error).split())}"
     return (
-        f"its lock could not be renewed for {LEASE_S / 60:.0f} minutes ({said[:LONGEST]}), after which another run may "
+        f"its lock could not be renewed for {LEASE_S / 60:.0f} minutes ({said(error)}), after which another run may "
         "take the root over"
     )
 

@@ -5,7 +5,6 @@ It orders things and turns what happens into an exit status; the work is the run
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -98,7 +97,6 @@ class Synthesis:
         self._rounds = ROUND if set(ROUND) <= {stage.name for stage in stages} else ()
         self._choices = choices
         self._listed: list[InputFile] | None = None  # for the next pass, if it was made already
-        self._written = ""  # the summary as it was written
         self._skipped: dict[str, list[str]] = {}  # by the last listing, of each kind of input
 
     def run(self) -> int:
@@ -194,10 +192,9 @@ class Synthesis:
             rest.callback(self._write_summary, runner.summary)  # a client of MLflow may try for minutes
 
     def _write_summary(self, summary: Summary) -> None:
-        """Where one is wanted, unless it stands there as it is."""
-        if self._choices.summary and (told := json.dumps(summary.as_dict())) != self._written:
+        """Where one is wanted."""
+        if self._choices.summary:
             summary.write(self._choices.summary)
-            self._written = told
 
     def _locations(self, tables: Tables) -> dict[str, str]:
         return {name: tables.location(name) for name in (*self._names(), ROUNDS, "source_files")}

@@ -212,7 +212,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
 
 
 def lock_on(store: Store, **told: Any) -> RootLock:
-    made = RootLock("memory://lost/root", **told)
+    made = RootLock("memory://lost/place", **told)
     made._files = store
     return made
 
@@ -239,7 +239,7 @@ def test_errors_of_a_stores_own_do_not_end_the_heartbeat(store: Store) -> None:
         before = beat_in(mine)
         soon(lambda: beat_in(mine) > before)
         mine.require()
-    assert not lost and not store.exists("/lost/root/_lock")
+    assert not lost and not store.exists("/lost/place/_lock")
 
 
 def test_a_run_whose_lease_ran_out_unseen_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,9 +260,9 @@ def test_a_write_that_is_under_way_does_not_bring_the_lock_back(store: Store) ->
         store.taken.clear()
         assert store.writing.wait(5)
         threading.Timer(0.2, store.taken.set).start()
-    assert not store.exists("/lost/root/_lock")
+    assert not store.exists("/lost/place/_lock")
     time.sleep(0.3)
-    assert not store.exists("/lost/root/_lock")
+    assert not store.exists("/lost/place/_lock")
 
 
 def test_a_run_does_not_wait_for_ever_for_a_write(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,6 +271,6 @@ def test_a_run_does_not_wait_for_ever_for_a_write(store: Store, monkeypatch: pyt
     with lock_on(store):
         store.taken.clear()
         assert store.writing.wait(5)
-    assert store.exists("/lost/root/_lock"), "nobody else gets in while it is under way"
+    assert store.exists("/lost/place/_lock"), "nobody else gets in while it is under way"
     store.taken.set()
-    soon(lambda: not store.exists("/lost/root/_lock"))
+    soon(lambda: not store.exists("/lost/place/_lock"))

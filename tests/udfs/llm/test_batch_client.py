@@ -86,4 +86,5 @@ def test_every_step_shows_the_key_in_its_header_and_to_its_host_alone(
         [seen for seen in shown if seen[2] == "/elsewhere"],
     )
     assert len(at_home) == 11 and {seen[:2] for seen in at_home} == {own}
-    assert {seen[:2] for seen in away} <= {(None, None)}
+    # The package follows a redirect without its own header; with another one in its place it is not followed.
+    assert [seen[:2] for seen in away] == ([(None, None)] if key_header == "Authorization" else [])
