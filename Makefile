@@ -1,5 +1,5 @@
 # Every target prepares what it needs in .venv and .jars of this checkout, and does nothing when it is there.
-# Needed on the machine: Python 3.11+ (PYTHON=…), Java 17+, make.
+# Needed on the machine: Python 3.11 to 3.13 (PYTHON=…), Java 17 to 21, make.
 
 SHELL := /bin/sh
 ifeq ($(strip $(PATH)),)
@@ -62,8 +62,8 @@ clean: ## remove everything that make made
 # One stamp per step: a step that was cut short is done again, a finished one is not.
 
 $(STAMPS)/venv:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	    echo "setup: $(PYTHON) is older than 3.11; name another: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { \
+	    echo "setup: $(PYTHON) is not Python 3.11 to 3.13; name another: make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv --clear .venv
 	@mkdir -p $(STAMPS) && touch $@
 

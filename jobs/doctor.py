@@ -20,7 +20,7 @@ except ModuleNotFoundError as error:
         f"doctor: {sys.executable} does not have {error.name}. Run `make setup`, then .venv/bin/python jobs/doctor.py"
     )
 
-ASKED_LAST = ("config", "teacher")  # endpoints are asked when nothing is wrong with these
+ASKED_LAST = ("config", "settings", "teacher")  # endpoints are asked when nothing is wrong with these
 SIGNS = {"good": "ok", "note": "note", "bad": "MEND"}
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from jobs.runtime.errors import LongloomError, SettingsFault
 from jobs.runtime.exporting import CARD_TEST_SHARE, FORMATS, write, write_card
+from jobs.runtime.health import no_client
 from jobs.runtime.layout import require_layout
 from jobs.runtime.plan_mode import suit_plans
 from jobs.runtime.publishing import push
@@ -75,6 +76,8 @@ def _faults(given: argparse.Namespace, formats: Sequence[str]) -> list[str]:
         faults.append(f"--format {given.format}: known formats are {', '.join(FORMATS)}")
     if given.test_share is not None and not 0 <= given.test_share < 1:
         faults.append(f"--test-share {given.test_share}: from 0 to less than 1")
+    if missing := no_client(given.out):
+        faults.append(f"--out {given.out}: {missing}")
     if given.push and not given.card:
         faults.append("--push: needs --card, so that nobody meets rows without knowing what they are")
     return faults

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jobs.runtime import checkout
@@ -17,6 +17,7 @@ from jobs.runtime.launch import WORKER_DAEMON  # EMR's nodes, or the packed envi
 
 WRITTEN = "Written by `make lock` from infra/jars.lock and infra/requirements*.in: edit those."
 REQUIREMENTS = ("requirements.in", "requirements-models.in")
+ON_EMR = (*REQUIREMENTS, "requirements-s3.in")  # Databricks has its storage under paths
 BROUGHT_BY_EMR = frozenset({"pyspark", "delta-spark"})
 # Databricks ML also brings torch and MLflow with its own tracking store (no sqlite, so none of what that needs).
 BROUGHT_BY_DATABRICKS = BROUGHT_BY_EMR | {"mlflow-skinny", "sqlalchemy", "alembic", "torch"}
@@ -27,19 +28,19 @@ EMR_DELTA = ("/usr/share/aws/delta/lib/delta-spark.jar", "/usr/share/aws/delta/l
 
 def cluster_files(lock: JarLock, infra: Path) -> dict[str, str]:
     """Path below `infra/` -> text, for every file that is written and not edited."""
-    requirements = list(read_requirements(infra))
+    on_databricks, on_emr = list(read_requirements(infra)), list(read_requirements(infra, ON_EMR))
     return {
         "databricks/jars.yml": databricks_jars(lock),
-        "databricks/requirements.txt": requirements_text(requirements, BROUGHT_BY_DATABRICKS),
-        "emr/requirements.txt": requirements_text(requirements, BROUGHT_BY_EMR),
+        "databricks/requirements.txt": requirements_text(on_databricks, BROUGHT_BY_DATABRICKS),
+        "emr/requirements.txt": requirements_text(on_emr, BROUGHT_BY_EMR),
         "emr/configurations.json": as_json(emr_configurations(lock)),
         "emr/serverless.json": as_json(emr_serverless(lock)),
     }
 
 
-def read_requirements(infra: Path) -> Iterator[str]:
-    """The requirement lines of the core and the models, without comments and includes."""
-    for name in REQUIREMENTS:
+def read_requirements(infra: Path, files: Sequence[str] = REQUIREMENTS) -> Iterator[str]:
+    """The requirement lines of these files, without comments and includes."""
+    for name in files:
         for line in (infra / name).read_text(encoding="utf-8").splitlines():
             requirement = line.partition("#")[0].strip()
             if requirement and not requirement.startswith("-"):

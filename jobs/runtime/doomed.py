@@ -150,7 +150,8 @@ def unused_calls(tables: Tables, stages: frozenset[str]) -> DataFrame:
 
     A call does not say what it was made from; what nothing rests on may be made from anything.
     """
-    used = [
+    none = tables.spark.createDataFrame([], "id string")
+    used = [none] + [
         rows.select(F.col(column).alias("id"))
         for rows in (tables.read(name) for name in CALLING if tables.exists(name))
         for column in CALL_COLUMNS

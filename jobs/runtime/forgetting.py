@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from graphs.checkpoints import settled
 from jobs.runtime import doomed, tombstones
 from jobs.runtime.errors import SettingsFault
-from jobs.runtime.history import ROUNDS, Execution
+from jobs.runtime.history import ROUNDS, Execution, History
 from jobs.runtime.opening import PREVIEW, drop_folder
 from jobs.runtime.recipes import identity
 from jobs.runtime.report.page import drop_reports
@@ -28,7 +28,7 @@ from jobs.runtime.runner import Runner
 from jobs.runtime.stage import Stage
 from jobs.runtime.subjects import expand, resolve
 from jobs.runtime.summary import StageTally
-from jobs.runtime.tables import Once
+from jobs.runtime.tables import Once, Tables
 from udfs.readers import InputFile
 
 GRAPH = ("nodes", "edges")
@@ -95,12 +95,7 @@ def _require_rows_of_answers(runner: Runner, stages: Sequence[Stage]) -> None:
     A run that started stages again and was cut off leaves all their answers so. Raises SettingsFault.
     """
     tables, history = runner.tables, runner.history
-    behind = [
-        stage.name
-        for stage in stages
-        if stage.name in doomed.CALLING
-        and (is_behind(tables, history, stage) or (history.last(stage.name) is None and history.epoch(stage.name) > 0))
-    ]
+    behind = [stage.name for stage in stages if stage.name in doomed.CALLING and _may_owe_rows(tables, history, stage)]
     if not behind:
         return
     runner.ledger.fold()  # what a killed run left in the spool was paid for, too
@@ -113,6 +108,15 @@ def _require_rows_of_answers(runner: Runner, stages: Sequence[Stage]) -> None:
                 "them again"
             ]
         )
+
+
+def _may_owe_rows(tables: Tables, history: History, stage: Stage) -> bool:
+    """Whether a stage has rows to read, did not come to an end in its epoch, or left rows waiting."""
+    last = history.last(stage.name)
+    if is_behind(tables, history, stage):
+        return True
+    # A stream that never began is told by its checkpoint; one that was started again has none yet.
+    return last.state == "deferred" if last else stage.mode != "streams" or history.epoch(stage.name) > 0
 
 
 def finish(runner: Runner, stages: Sequence[Stage], files: Sequence[InputFile] = ()) -> Outcome:

@@ -34,6 +34,8 @@ GIB = 1024**3
 OTHER_ROOT = "choose another --root"
 DISK_NEEDED, DISK_ADVISED = 1.0, 5.0  # GiB: the demo's tables take 0.3, Spark's shuffle and logs the rest
 MEMORY_NEEDED, MEMORY_ADVISED = 4.0, 6.0  # GiB: a 3 GiB driver, and two Python workers of about 1 GiB each
+# Packages with fsspec's client for a scheme: the common stores'.
+CLIENTS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs"}
 
 # Package files that stand in for downloads: the embedded encoder and the embedded tokenizer.
 MODEL_FILES = {
@@ -70,7 +72,10 @@ def full(environment: Mapping[str, str], root: str, config: Path | None) -> list
     ]
     findings = [check() for check in checks]
     findings.append(check_gpu(gpus(), torch_cuda(), wants_gpu(config)))
-    return findings + ([*check_teacher(config, environment), *check_pair(config)] if config else [])
+    if config is not None:
+        findings += check_settings(config, root)
+        findings += [*check_teacher(config, environment), *check_models(config), *check_pair(config)]
+    return findings
 
 
 def check_python() -> Finding:
@@ -128,11 +133,11 @@ def check_model(name: str) -> Finding:
 
 def check_disk(root: str) -> Finding:
     """The disk that will hold the root can be written to and has room; an object store is not asked."""
-    if "://" in root:
-        return Finding("disk", "good", f"{root} is not on this machine")
     obstacle = unwritable(root)
     if obstacle:
         return Finding("disk", "bad", obstacle, OTHER_ROOT)
+    if "://" in root:
+        return Finding("disk", "good", f"{root} is not on this machine")
     there = existing(root)
     free = shutil.disk_usage(there).free / GIB
     return threshold(
@@ -141,13 +146,27 @@ def check_disk(root: str) -> Finding:
 
 
 def unwritable(root: str) -> str | None:
-    """Why nothing can be written below a root, None when it can; an object store is not asked."""
+    """Why nothing can be written below a root, None when it can; of an object store its client must be there."""
     if "://" in root:
-        return None
+        return no_client(root)
     there = existing(root)
     if not there.is_dir():
         return f"{there} is a file, not a folder"
     return None if os.access(there, os.W_OK | os.X_OK) else f"{there} cannot be written to"
+
+
+def no_client(address: str) -> str | None:
+    """Why no file at an address can be opened, None where it can be tried: fsspec lacks the client of such a store."""
+    from fsspec import get_filesystem_class
+    from fsspec.utils import get_protocol
+
+    protocol = get_protocol(address)
+    try:
+        get_filesystem_class(protocol)
+    except (ImportError, ValueError) as error:
+        mend = f"install {CLIENTS[protocol]} for the driver and every executor" if protocol in CLIENTS else str(error)
+        return f"nothing that is installed here opens {protocol}:// addresses; {mend}"
+    return None
 
 
 def existing(root: str) -> Path:
@@ -228,6 +247,45 @@ def wants_gpu(config: Path | None) -> list[str]:
     return wanted
 
 
+def check_settings(config: Path, root: str) -> list[Finding]:
+    """Every key of the file is one, with a value that is taken; the key of a teacher is told with the teacher."""
+    from jobs.runtime.errors import SettingsFault
+    from jobs.runtime.settings import load_settings
+
+    try:
+        load_settings(str(config), [], root)
+    except SettingsFault as fault:
+        told = [one for one in fault.faults if not one.startswith(("llm.api_key_env: the env", "--config"))]
+        return [Finding("settings", "bad", one, f"edit {config}") for one in told]
+    return [Finding("settings", "good", f"{config} is a run's")]
+
+
+def check_models(config: Path) -> list[Finding]:
+    """The tokenizer and the embedder that the settings name are there; the embedded ones are looked for anyway."""
+    from udfs.models.errors import ModelUnavailable
+    from udfs.models.files import embedder_identity
+    from udfs.settings import EmbedderSettings, TokenizerSettings
+    from udfs.tokens import TokenizerUnavailable, tokenizer_identity
+
+    looks: dict[str, Callable[[dict[str, Any]], object]] = {
+        "tokenizer": lambda section: tokenizer_identity(TokenizerSettings.model_validate(section)),
+        "embedder": lambda section: embedder_identity(EmbedderSettings.model_validate(section)),
+    }
+    findings = []
+    for name, look in looks.items():
+        try:
+            section = read_section(config, name)
+            if section.get("name", "embedded") == "embedded":
+                continue
+            look(section)
+            findings.append(Finding(name, "good", str(section["name"])))
+        except (ModelUnavailable, TokenizerUnavailable) as error:
+            findings.append(Finding(name, "bad", str(error), f"edit {config}, or put the model there"))
+        except ValueError:
+            continue  # told with the settings
+    return findings
+
+
 def check_teacher(config: Path, environment: Mapping[str, str]) -> list[Finding]:
     """Where the settings name a teacher behind an endpoint: its address is one, and its key is set."""
     try:
@@ -275,12 +333,14 @@ def check_pair(config: Path) -> list[Finding]:
 
 
 def read_section(config: Path, name: str) -> dict[str, Any]:
-    """A section of a settings file. Raises ValueError where there is no such file or it is not YAML."""
+    """A section of a settings file. Raises ValueError where there is no such file, or it or the section is none."""
     import yaml
 
     try:
         settings = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError) as error:
         raise ValueError(f"{config}: {error}") from error
-    section: dict[str, Any] = settings.get(name) or {}
+    section = (settings.get(name) or {}) if isinstance(settings, dict) else None
+    if not isinstance(section, dict):
+        raise ValueError(f"{config}: {name} is no section of settings")
     return section

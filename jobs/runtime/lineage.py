@@ -108,14 +108,18 @@ class Lineage:
         """Turn what fails in MLflow into a warning that says what is `missing` there.
 
         Clients of servers and of stores for artifacts have errors of their own, so all but bugs count. Where MLflow's
-        database lies in the root, a full or refusing storage is the root's own, and its error is raised as it is.
+        database lies in the root, a full or refusing storage is the root's own, and its error is raised as it is; not
+        where it may be that of artifacts which lie elsewhere.
         """
         try:
             yield
         except BUGS:
             raise
         except Exception as error:
-            if self._own_store is not None and (full := storage_fault(error, self._state)):
+            own = self._own_store is not None
+            if own and self._settings.lineage.artifact_location is not None:
+                own = "sqlite3." in str(error)
+            if own and (full := storage_fault(error, self._state)):
                 if not summary.status.startswith("stopped"):  # else it is known why the run ended
                     summary.status = f"stopped: {full}"
                 raise

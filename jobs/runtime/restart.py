@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 import sql
 from graphs.checkpoints import settled
-from jobs.runtime.errors import RecipeChanged, SettingsFault
+from jobs.runtime.errors import RecipeChanged
 from jobs.runtime.history import ROUNDS, History
 from jobs.runtime.order import behind, fewest_starts
 from jobs.runtime.recipes import differences, identity, recipe
@@ -67,13 +67,15 @@ def restart(runner: Runner, stages: tuple[Stage, ...], starts: Sequence[str], fi
     runner.history.emptied()
 
 
-def retry_rejected(runner: Runner, name: str) -> None:
-    """Make lasting failures of a stage wait again, so that their calls are repeated.
+def none_to_retry(name: str | None) -> list[str]:
+    """A sentence where rows of a stage are not rejected for the calls that they were made with."""
+    if name is None or "call_id" in sql.columns(name).names:
+        return []
+    return [f"--retry-rejected {name}: no row of this stage is rejected for a call, so there is none to repeat"]
 
-    Raises SettingsFault for a stage that makes no calls.
-    """
-    if "call_id" not in sql.columns(name).names:
-        raise SettingsFault([f"--retry-rejected {name}: this stage makes no calls, so there is none to repeat"])
+
+def retry_rejected(runner: Runner, name: str) -> None:
+    """Make lasting failures of a stage wait again, so that their calls are repeated."""
     if not runner.tables.exists(name):
         return
     failed = runner.tables.read(name).where(F.col("reject_reason").startswith("llm:"))

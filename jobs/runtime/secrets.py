@@ -15,15 +15,18 @@ if TYPE_CHECKING:
     from udfs.settings import LlmSettings
 
 VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")  # as environments have it; keys are longer on other letters
-# The last part of a name tells: `x-goog-api-key`, `SubscriptionKey`, `X-Amz-Signature`; some tell only by themselves.
+# The last part of a name tells: `x-goog-api-key`, `SubscriptionKey`, `X-Amz-Signature`, `sharedaccesskey`; some tell
+# only by themselves.
 HOLDS_KEY = re.compile(
-    r"(?i)(.*[-_.])?((api|access|auth|account|client|secret|subscription)?(key|token|secret)|passw(or)?d|pwd|sig|"
-    r"signature|credentials?|authorization)|auth|code"
+    r"(?i)(.*[-_.])?(key|token|secret|sig|signature|credentials?|authorization)|"
+    r".*(api|access|auth|account|client|secret|subscription|id)(key|token|secret)|.*(passw(or)?d|pwd)|auth|code"
 )
-# Names of that kind under which services take no secret.
-HARMLESS = frozenset({"prompt_cache_key", "cache_key", "bos_token", "eos_token", "pad_token", "stop_token"})
+# Names of that kind under which services take no secret; an `ssl_key` is a file.
+HARMLESS = frozenset(
+    {"prompt_cache_key", "cache_key", "bos_token", "eos_token", "pad_token", "stop_token", "ssl_key"}
+)  # fmt: skip
 PARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")  # of camelCase
-USER = re.compile(r"(?<=://)[^@\s'\"]*@")
+USER = re.compile(r"(?<=://)[^\s'\"]*@")
 QUERY = re.compile(r"([?&][\w.-]+=)[^&\s'\"]*")
 IN_QUERY = re.compile(r"([\w.-]+)=")  # nested ones too, such as those of `odbc_connect=…PWD%3D…`
 # Of a database: the driver takes all up to the last @ as a password, slashes as well.

@@ -12,7 +12,8 @@ import yaml
 from pydantic import Field, ValidationError
 
 from graphs.settings import CanonicalSettings, WalkSettings
-from jobs.runtime.errors import SettingsFault
+from jobs.runtime.errors import SettingsFault, said
+from jobs.runtime.health import no_client
 from jobs.runtime.secrets import may_be_key, named, shown, stored_credentials, stored_keys
 from udfs.llm.prices import price_of
 from udfs.settings import (
@@ -86,7 +87,10 @@ class SelectionSettings(Section):
 
 
 class LineageSettings(Section):
-    """Where MLflow keeps runs; empty values mean `<root>/_mlflow`."""
+    """Where MLflow keeps runs; empty values mean `_mlflow` in a root on a disk.
+
+    Its database and files are local: of a root on an object store they lie in the driver's working folder.
+    """
 
     tracking_uri: str | None = None
     artifact_location: str | None = None
@@ -160,6 +164,9 @@ def _input_faults(values: dict[str, Any], check: Callable[[InputSettings], objec
 def _read_config(config: str | None, faults: list[str]) -> dict[str, Any]:
     if config is None:
         return {}
+    if missing := no_client(config):
+        faults.append(f"--config {config}: {missing}")
+        return {}
     try:
         with fsspec.open(config, "r", encoding="utf-8") as stream:  # clusters name files on object stores
             values = yaml.safe_load(stream)
@@ -169,6 +176,9 @@ def _read_config(config: str | None, faults: list[str]) -> dict[str, Any]:
         return {}
     except NOT_YAML as error:
         faults.append(f"--config {config}: not YAML ({' '.join(str(error).split())})")
+        return {}
+    except Exception as error:  # the clients of remote stores have errors of their own
+        faults.append(f"--config {config}: cannot be read ({said(error)})")
         return {}
     if values is None:
         return {}

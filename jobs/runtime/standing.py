@@ -18,6 +18,7 @@ from jobs.runtime.lock import holder_of
 from jobs.runtime.progress import spooled_calls
 from jobs.runtime.runs import runs
 from jobs.runtime.tables import MISSING, Tables, of_each
+from jobs.runtime.tombstones import stale_tables
 from udfs.llm.batch.store import BatchStore
 from udfs.llm.prices import price_of
 from udfs.llm.settled import TOKENS
@@ -49,6 +50,7 @@ class Status:
     calls: dict[str, Any]
     unfolded: int  # finished calls that are not in the ledger table yet, where the spool is on this machine
     batches: int  # whose results are to come
+    stale: tuple[str, ...] = ()  # of each fitted table that rests on something forgotten, a sentence
 
     def as_dict(self) -> dict[str, Any]:
         return {**vars(self), "stages": [one.as_dict() for one in self.stages]}
@@ -69,7 +71,8 @@ def status(tables: Tables, stages: Sequence[str]) -> Status:
     at_work = None if holder is None else f"{holder.says()}, last beat {max(0, time.time() - holder.beat):.0f} s ago"
     unfolded = sum(map(spooled_calls(f"{tables.state}/_spool"), stages))
     batches = sum(not intent.closed for intent in BatchStore(f"{tables.state}/_batches").intents())
-    return Status(tables.state, at_work, tuple(lines), _calls(tables), unfolded, batches)
+    stale = tuple(stale_tables(tables, history))
+    return Status(tables.state, at_work, tuple(lines), _calls(tables), unfolded, batches, stale)
 
 
 def _calls(tables: Tables) -> dict[str, Any]:
@@ -130,6 +133,7 @@ def lines(found: Status) -> Iterator[str]:
         + (f"; {found.unfolded:,} newer ones in the spool" if found.unfolded else "")
         + (f"; {found.batches} batches outstanding" if found.batches else "")
     )
+    yield from (f"warning: {sentence}" for sentence in found.stale)
     yield _next(found)
 
 

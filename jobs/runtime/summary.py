@@ -9,8 +9,12 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
+
+import fsspec
+
+from jobs.runtime.errors import LongloomError, said
+from jobs.runtime.storage_faults import storage_fault
 
 COUNTS = (
     "rows_in", "kept", "rejected", "deferred", "out", "calls", "tokens_in", "tokens_out", "tokens_cached", "served"
@@ -132,10 +136,16 @@ class Summary:
         return {"costs": [{name: one[name] for name in names} for one in told], "plan": self.plan}
 
     def write(self, path: str) -> None:
-        """Write the summary as JSON."""
-        file = Path(path)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        """Write the summary as JSON to any storage. Raises StorageFault where it is full, else LongloomError."""
+        text = json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n"
+        try:
+            files, file = fsspec.core.url_to_fs(path)
+            files.makedirs(files._parent(file), exist_ok=True)
+            with files.open(file, "wb") as stream:
+                stream.write(text.encode("utf-8"))
+        except Exception as error:  # the clients of remote stores have errors of their own
+            told = f"--summary {path}: cannot be written ({said(error)}); stage_runs in the root holds the account too"
+            raise storage_fault(error, path) or LongloomError(told) from error
 
     def _money_lines(self) -> Iterable[str]:
         """What the calls came to, where any were made or served."""

@@ -31,7 +31,7 @@ from jobs.runtime.plan_mode import suit_plans
 from jobs.runtime.plans import against_plan, comparison_lines
 from jobs.runtime.progress import Progress, spark_tasks
 from jobs.runtime.registering import register_classifier
-from jobs.runtime.restart import require_recipes, restart, retry_rejected
+from jobs.runtime.restart import none_to_retry, require_recipes, restart, retry_rejected
 from jobs.runtime.rounds import ROUND, run_rounds
 from jobs.runtime.runner import Runner
 from jobs.runtime.runs import MAIN_JOB, begin, end
@@ -161,6 +161,7 @@ class Synthesis:
             except Exception as error:
                 known = error if isinstance(error, LongloomError) else storage_fault(error, tables.state)
                 if known is None:
+                    summary.status = f"stopped: {type(error).__name__}, which nobody foresaw; see the traceback"
                     raise
                 status, summary.status = known.exit_status, f"stopped: {known}"
                 print(f"longloom: {known}", file=sys.stderr)
@@ -204,7 +205,9 @@ class Synthesis:
         try:
             self._close(runner, lineage, "FAILED")
         except Exception as error:
-            if not isinstance(error, LongloomError) and storage_fault(error, runner.tables.state) is None:
+            if isinstance(error, LongloomError):
+                print(f"longloom: {error}", file=sys.stderr)
+            elif storage_fault(error, runner.tables.state) is None:
                 raise
 
     # -- passes -----------------------------------------------------------------------------------------
@@ -275,6 +278,7 @@ class Synthesis:
     def _require_names(self) -> None:
         """Every stage named on the command line must exist. Raises SettingsFault."""
         unknown = unknown_stages([*self._choices.stages(), *self._settings.llm.stages], self._names())
+        unknown += none_to_retry(self._choices.retry_rejected) if not unknown else []
         if unknown:
             raise SettingsFault(unknown)
         if not self._chosen():

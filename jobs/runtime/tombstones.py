@@ -105,11 +105,13 @@ def stale_tables(tables: Tables, history: History) -> Iterator[str]:
     """A sentence for each fitted table that still rests on something forgotten."""
     if not tables.exists(TABLE):
         return
-    told = tables.read(TABLE).select("run_id", F.explode("stale")).distinct().orderBy("key", "run_id")
-    for row in told.collect():
+    each = tables.read(TABLE).select("run_id", F.explode("stale"))
+    told = each.groupBy("key", "value").agg(F.min("run_id").alias("run"), F.count_distinct("run_id").alias("runs"))
+    for row in told.orderBy("key").collect():
         if history.epoch(row["key"]) == row["value"]:
+            who = f"run {row['run']}" + (f" and {row['runs'] - 1} more" if row["runs"] > 1 else "")
             yield (
-                f"{row['key']} is stale: it was made while rows were there that run {row['run_id']} forgot; "
+                f"{row['key']} is stale: it was made while rows were there that {who} forgot; "
                 f"run with --refit {row['key']} to make it again without them"
             )
 

@@ -58,6 +58,8 @@ def _obstacle(question: Question, tables: Tables, made: list[str]) -> str | None
 def _create(spark: SparkSession, tables: Tables, schema: str, question: Question) -> str | None:
     for name in question.reads:
         if name in sql.tables() and tables.storage.schema_name != schema:
+            if tables.exists(name) and _is_view(spark, name):  # of a time when the root had no such table
+                spark.sql(f"DROP VIEW {name}")
             spark.sql(_named(tables, name))
     comment = question.question.replace("'", "\\'")
     try:
@@ -65,6 +67,10 @@ def _create(spark: SparkSession, tables: Tables, schema: str, question: Question
     except AnalysisException as error:
         return " ".join(str(error).partition("\n")[0].split())
     return None
+
+
+def _is_view(spark: SparkSession, name: str) -> bool:
+    return spark.catalog.tableExists(name) and spark.catalog.getTable(name).tableType == "VIEW"
 
 
 def _named(tables: Tables, name: str) -> str:

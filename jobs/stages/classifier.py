@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 
-import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.runtime.stage import Fitted, stage
 from sql import row_id
 from udfs.models.forest import train_forest
+from udfs.models.vectors import matrix
 from udfs.settings import ClassifierSettings
 
 
@@ -24,18 +24,19 @@ def classifier(
 ) -> DataFrame:
     """One row: the forest in skops form and its figures. Raises TooFewRows for too few documents or labels."""
     vectors = document_features.select("document", "vector")
-    rows = sorted(document_labels.join(vectors, "document").collect(), key=lambda row: row["document"])
+    joined = document_labels.select("document", "label", "teacher").join(vectors, "document")
+    rows = joined.toArrow().sort_by("document")  # rows of Python numbers would take ten times the memory
     fit = train_forest(
-        [row["document"] for row in rows],
-        np.asarray([row["vector"] for row in rows], dtype=np.float32),
-        [row["label"] for row in rows],
+        rows["document"].to_pylist(),
+        matrix(rows["vector"]),
+        rows["label"].to_pylist(),
         classifier,
         least_classes=min(2, len(document_types)),  # of one type there is nothing to tell apart
     )
     version = hashlib.sha256(fit.model).hexdigest()[:16]
     table = [(r["label"], r["precision"], r["recall"], int(r["support"])) for r in fit.per_class]
     figures = (fit.n_train, fit.n_held_out, fit.accuracy, fit.interval_low, fit.interval_high, fit.baseline)
-    teacher = rows[0]["teacher"]
+    teacher = rows["teacher"][0].as_py()
     values = (
         version,
         bytearray(fit.model),

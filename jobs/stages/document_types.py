@@ -17,6 +17,7 @@ from udfs.llm.parse import parse_reply
 from udfs.models.clusters import Clusters, fit_clusters
 from udfs.models.embedder import embed, embedder_identity
 from udfs.models.errors import TooFewRows
+from udfs.models.vectors import matrix
 from udfs.settings import EmbedderSettings, TypeSettings
 
 
@@ -32,7 +33,7 @@ def document_types(
         raise TooFewRows(found, types.k, "long conversations", "add conversations, or ask for less with types.k")
     rows = sample.withColumn("vector", embed(embedder, False)("text")).toArrow().sort_by("id")
     texts = rows["text"].to_pylist()
-    vectors = np.concatenate([chunk.flatten().to_numpy() for chunk in rows["vector"].chunks]).reshape(len(texts), -1)
+    vectors = matrix(rows["vector"])
     clusters = fit_clusters(rows["id"].to_pylist(), vectors, types.k, types.seed)
     examples = [_examples(clusters, vectors, texts, i, types) for i in range(types.k)]
     named = _names(meta_records, examples, teach)

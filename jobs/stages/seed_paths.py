@@ -7,20 +7,23 @@ from pyspark.sql import functions as F
 
 import sql
 from graphs.cooccurrence import node_key
-from graphs.values import field_values, graph_value
+from graphs.values import INSTRUCTION, field_values, graph_value
 from jobs.runtime.stage import AllRows, stage
+from udfs.settings import NOTHINGS
 
 WAITS = "defer:waiting:task_rewrites"
 
 
-@stage(streams="conversation_types", counts="inputs", revision=2)
+@stage(streams="conversation_types", counts="inputs", revision=3)
 def seed_paths(
     conversation_types: DataFrame, meta_records: DataFrame, canonical_values: DataFrame, task_rewrites: AllRows
 ) -> DataFrame:
     """Two rows per conversation: `single`, and `multi` with its tasks and instruction rewritten.
 
-    A rewrite that says nothing in normal form leaves its value out, as one does that the teacher refused.
+    A rewrite that says nothing in normal form leaves its value out, as one does that the teacher refused; so does a
+    canonical value, which an older root may hold.
     """
+    says = ~F.col("canonical").isin(*sorted(NOTHINGS)) | (F.col("field") == INSTRUCTION)
     rewrites = task_rewrites.withColumn(
         "rewritten",
         F.when(F.col("field") == "tasks", graph_value("rewritten")).otherwise(F.col("rewritten")),
@@ -29,7 +32,7 @@ def seed_paths(
         "seed_paths",
         conversation_types=conversation_types,
         field_values=field_values(meta_records),
-        canonical_values=canonical_values,
+        canonical_values=canonical_values.withColumn("canonical", F.when(says, F.col("canonical"))),
         task_rewrites=rewrites,
     )
     nodes = F.transform(

@@ -32,6 +32,7 @@ PASSED = {
     "documents", "long_documents", "document_features", "typed_documents",
 }  # fmt: skip
 LATER = 5  # documents that are dropped later
+PAUSE_S = 15  # between passes; within it both later files come, so that one pass has to take them
 
 
 @pytest.mark.spark
@@ -45,7 +46,7 @@ def test_a_dropped_file_is_through_every_stage_after_the_next_pass(spark: SparkS
     papers = records.write_documents(tmp_path / "later.jsonl.zst", -LATER)
     given, root = fitting(tmp_path, *SCORING), tmp_path / "root"
     command = [str(checkout.CHECKOUT / ".venv/bin/spark-submit"), str(checkout.CHECKOUT / "jobs/synthesize.py")]
-    command += ["--root", str(root), "--continuous", "1"]
+    command += ["--root", str(root), "--continuous", str(PAUSE_S)]
     for override in given:
         command += ["--set", override]
     told = tmp_path / "told.txt"
@@ -76,7 +77,7 @@ def test_a_dropped_file_is_through_every_stage_after_the_next_pass(spark: SparkS
 
     tables = tables_at(spark, root)
     first = tables.read("stage_runs", version=1).select("id")
-    second = tables.read("stage_runs").join(first, "id", "left_anti").select("stage").collect()
+    second = tables.read("stage_runs", version=2).join(first, "id", "left_anti").select("stage").collect()
     assert {row["stage"] for row in second} >= PASSED, "one pass took it through everything"
     (record,) = tables.read("conversations").where(F.col("path").endswith("/conversations-2.parquet")).collect()
     for name in ("long_conversations", "meta_records", "conversation_types", "seed_paths"):

@@ -12,12 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from jobs.runtime.tables import Tables
 from tests.equality import tables_at
 from tests.fake_server.client import FakeServer
-from tests.faults.corpus import teacher, write_corpus
+from tests.faults.corpus import DOCUMENTS, WORDS, teacher, write_corpus
 from tests.jobs.test_bad_input import HOSTILE
 from tests.roots import prose, write_conversations, write_documents
 from tests.small_corpus import synthesize
@@ -33,33 +34,45 @@ BAD_LINES = (
     ("nul_bytes", '{"text": "two bytes each"}'.encode("utf-16-le")),
     ("too_large_line", b'{"text": "' + b"y" * 50_000_000 + b'"}'),
 )
+BEFORE_BLANKS = 3  # of the bad lines; the others stand behind the blank ones
 BLANK_LINES = 100_000
 TORN = 400  # records of a file of which the end is missing
 
 
 def plant(folder: Path) -> dict[str, str]:
-    """Add to a small corpus what a crawl brings; the reason for which each file is to be named."""
+    """Add to both sides of a small corpus what a crawl brings; the reason for which each file is to be named."""
     talk = [[f"{text} {prose('rice', 8)}", f"In short. {text[:200]}"] for text in HOSTILE.values()]
     write_conversations(folder / "talk-hostile.jsonl", talk)
     write_documents(folder / "docs-hostile.jsonl", [f"{text} {prose('amber', 8)}" for text in HOSTILE.values()])
-    (folder / "docs-bad.jsonl").write_bytes(b"\n".join(line for _, line in BAD_LINES) + b"\n" * BLANK_LINES)
-    for kind, pack in (("gz", gzip.compress), ("zst", squeezed)):  # texts of their own: one text is one record
-        lines = (json.dumps({"text": prose(f"{kind} torn {n}", 2)}).encode() + b"\n" for n in range(TORN))
-        packed = pack(b"".join(lines))
-        (folder / f"docs-torn.jsonl.{kind}").write_bytes(packed[: len(packed) * 3 // 4])
-    pq.write_table(pa.table({"text": ["a", "b"]}), folder / "docs-footer.parquet")
-    whole = (folder / "docs-footer.parquet").read_bytes()
-    (folder / "docs-footer.parquet").write_bytes(whole[:-6])
-    (folder / "docs-nothing.jsonl").touch()
-    (folder / "docs-folder.jsonl").mkdir()
-    return {
-        "docs-bad.jsonl": "file:blank_lines",
-        "docs-torn.jsonl.gz": "file:torn",
-        "docs-torn.jsonl.zst": "file:torn",
-        "docs-footer.parquet": "file:torn",
-        "docs-nothing.jsonl": "file:empty",
-        "docs-folder.jsonl": "file:not_a_file",
-    }
+    bad = [line for _, line in BAD_LINES]
+    named: dict[str, str] = {}
+    for side in ("talk", "docs"):
+        (folder / f"{side}-again.jsonl").write_bytes((folder / f"{side}.jsonl").read_bytes())
+        dirty = b"\n".join([*bad[:BEFORE_BLANKS], b"\n" * (BLANK_LINES - 1), *bad[BEFORE_BLANKS:]])
+        (folder / f"{side}-bad.jsonl").write_bytes(dirty)
+        for kind, pack in (("gz", gzip.compress), ("zst", squeezed)):  # texts of their own: one text is one record
+            packed = pack(b"".join(short_record(side, prose(f"{kind} torn {n}", 2)) for n in range(TORN)))
+            (folder / f"{side}-torn.jsonl.{kind}").write_bytes(packed[: len(packed) * 3 // 4])
+        pq.write_table(pa.table({"text": ["a", "b"]}), folder / f"{side}-footer.parquet")
+        whole = (folder / f"{side}-footer.parquet").read_bytes()
+        (folder / f"{side}-footer.parquet").write_bytes(whole[:-6])
+        (folder / f"{side}-nothing.jsonl").touch()
+        (folder / f"{side}-folder.jsonl").mkdir()
+        named |= {
+            f"{side}-bad.jsonl": "file:blank_lines",
+            f"{side}-torn.jsonl.gz": "file:torn",
+            f"{side}-torn.jsonl.zst": "file:torn",
+            f"{side}-footer.parquet": "file:torn",
+            f"{side}-nothing.jsonl": "file:empty",
+            f"{side}-folder.jsonl": "file:not_a_file",
+        }
+    return named
+
+
+def short_record(side: str, text: str) -> bytes:
+    """A line of one side's shape."""
+    said = [{"from": "human", "value": text}, {"from": "gpt", "value": "So."}]
+    return json.dumps({"text": text} if side == "docs" else {"conversations": said}).encode() + b"\n"
 
 
 def squeezed(data: bytes) -> bytes:
@@ -94,18 +107,44 @@ def test_a_crawl_goes_through_and_every_fault_is_told(spark: SparkSession, tmp_p
         assert stage["in"] == stage["kept"] + stage["rejected"] + stage["deferred"], stage
 
     tables = tables_at(spark, root)
-    read = tables.read("documents").selectExpr("regexp_extract(path, '[^/]*$', 0) AS file", "reject_reason").collect()
-    reasons = Counter((row["file"], row["reject_reason"]) for row in read)
-    planted = Counter([*(reason for reason, _ in BAD_LINES), "file:blank_lines"])
-    assert {reason: n for (file, reason), n in reasons.items() if file == "docs-bad.jsonl"} == planted
-    assert reasons["docs-hostile.jsonl", None] == len(HOSTILE)
-    for file in ("docs-torn.jsonl.gz", "docs-torn.jsonl.zst"):
-        assert 100 < reasons[file, None] < TORN, "what stands before the tear is kept"
+    for side, table in (("talk", "conversations"), ("docs", "documents")):
+        require_faults(tables.read(table), side)
+    require_once(tables)
     hostile = tables.read("conversations").where("path LIKE '%talk-hostile.jsonl'").select("id", "user_text")
     assert hostile.count() == len(HOSTILE)
     asked = tables.read("meta_records").join(hostile.selectExpr("id AS conversation"), "conversation", "left_semi")
     assert asked.count() == len(HOSTILE), "each of them went to the teacher, and what came back is told"
     require_places(tables)
+
+
+def require_faults(table: DataFrame, side: str) -> None:
+    """What was planted on one side stands there with its line and its reason, and what was good was kept."""
+    file = F.regexp_extract("path", "[^/]*$", 0).alias("file")
+    read = table.select(file, "position", "reject_reason").collect()
+    expected = [(-1, "file:blank_lines")]
+    for number, (reason, _) in enumerate(BAD_LINES):
+        of_talk = "bad_turns" if reason == "no_text" else reason
+        place = number + (BLANK_LINES if number >= BEFORE_BLANKS else 0)
+        expected.append((place, of_talk if side == "talk" else reason))
+    dirty = [(row["position"], row["reject_reason"]) for row in read if row["file"] == f"{side}-bad.jsonl"]
+    assert sorted(dirty) == sorted(expected)
+    reasons = Counter((row["file"], row["reject_reason"]) for row in read)
+    assert reasons[f"{side}-hostile.jsonl", None] == len(HOSTILE)
+    for name in (f"{side}-torn.jsonl.gz", f"{side}-torn.jsonl.zst"):
+        assert 100 < reasons[name, None] < TORN, "what stands before the tear is kept"
+    once = reasons[f"{side}.jsonl", None] + reasons[f"{side}-again.jsonl", None]
+    assert once == {"talk": len(WORDS), "docs": DOCUMENTS}[side], "a copy brings no record of its own"
+
+
+def require_once(tables: Tables) -> None:
+    """A file under two names counts once all the way down: in the seed paths, in the graph, in the samples."""
+    paths = tables.kept("seed_paths").collect()
+    assert len({(row["setting"], row["conversation"]) for row in paths}) == len(paths)
+    held = Counter(node["node"] for row in paths for node in row["nodes"])
+    counted = tables.read("nodes").groupBy("node").agg(F.sum("count").alias("n")).where("n <> 0").collect()
+    assert {row["node"]: row["n"] for row in counted} == held
+    samples = [(row["instruction"], row["context"]) for row in tables.kept("samples").collect()]
+    assert len(set(samples)) == len(samples)
 
 
 def require_places(tables: Tables) -> None:

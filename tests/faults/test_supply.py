@@ -33,14 +33,21 @@ def synthesize(
     documents: int = 16,
     single: int = 4,
     same: bool = False,
+    added: Sequence[str] = (),
 ) -> tuple[int, dict[str, Any]]:
-    """Conversations on these topics, the `same` text for the same topic or not; documents on granite and harbours."""
+    """Conversations on these topics, the `same` text for the same topic or not; documents on granite and harbours.
+
+    What is `added` comes in a file of its own.
+    """
     named = topics if same else [f"{topic} number {number}" for number, topic in enumerate(topics)]
     turns = [[f"Summarise this. {prose(name, 14)}", "In short: so."] for name in named]
     texts = [prose(f"{word} {n}", 16 + n) for n in range(documents // 2) for word in ("granite", "harbour")]
     write_documents(folder / f"docs-{documents}.jsonl", texts)
+    write_conversations(folder / "talk.jsonl", turns)
+    if added:
+        write_conversations(folder / "talk-added.jsonl", [[f"Explain {prose(name, 14)}", "As said."] for name in added])
     given = [
-        f"inputs.conversations=['{write_conversations(folder / 'talk.jsonl', turns)}']",
+        f"inputs.conversations=['{folder}/talk*.jsonl']",
         f"inputs.documents=['{folder}/docs-*.jsonl']",
         "filter={min_conversation_tokens: 100, min_document_tokens: 100, max_pair_document_tokens: 2000, "
         "near_duplicates: false}",
@@ -84,6 +91,18 @@ def test_fewer_conversations_than_types(spark: SparkSession, tmp_path: Path) -> 
     assert status == 0, summary
     assert summary["targets"]["single"] == {"asked": 4, "accepted": 4}, summary["warnings"]
     assert {stage["stage"]: stage["calls"] for stage in summary["stages"]}["meta_records"] == 0 < asked
+
+
+def test_more_conversations_for_as_many_types(spark: SparkSession, tmp_path: Path) -> None:
+    """The other way out of status 6: the same command over more input; what was answered is not asked again."""
+    status, summary = synthesize(spark, tmp_path, PLENTY[:4], k=6)
+    assert status == 6
+    assert "document_types: the fit found 4 long conversations and needs at least 6: add" in summary["status"]
+    status, summary = synthesize(spark, tmp_path, PLENTY[:4], k=6, added=("tides", "basalt", "moss", "copper"))
+    assert status == 0, summary
+    assert summary["targets"]["single"] == {"asked": 4, "accepted": 4}, summary["warnings"]
+    assert {stage["stage"]: stage["calls"] for stage in summary["stages"]}["meta_records"] == 4
+    assert tables_at(spark, tmp_path / "root").read("document_types").count() == 6
 
 
 def test_one_type_for_everything(spark: SparkSession, tmp_path: Path) -> None:

@@ -61,7 +61,9 @@ def test_python_versions_are_the_same_everywhere() -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     (oldest, beyond) = (".".join(map(str, version)) for version in PYTHONS)
     assert project["requires-python"] == f">={oldest},<{beyond}"
-    assert f"--python-version {oldest} " in (CHECKOUT / "Makefile").read_text(encoding="utf-8")
+    makefile = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
+    assert f"--python-version {oldest} " in makefile
+    assert f"not {PYTHONS[0]} <= sys.version_info[:2] < {PYTHONS[1]}" in makefile
 
 
 # --- clusters ----------------------------------------------------------------------------------------------------
@@ -119,11 +121,14 @@ def test_emr_confs_name_graphframes_and_the_clusters_own_delta() -> None:
     assert (CHECKOUT / job).is_file()
 
 
-@pytest.mark.parametrize(("platform", "brought"), [("databricks", BROUGHT_BY_DATABRICKS), ("emr", BROUGHT_BY_EMR)])
-def test_clusters_install_what_they_do_not_bring(platform: str, brought: frozenset[str]) -> None:
+@pytest.mark.parametrize(
+    ("platform", "brought", "clients"),
+    [("databricks", BROUGHT_BY_DATABRICKS, set()), ("emr", BROUGHT_BY_EMR, {"s3fs"})],
+)
+def test_clusters_install_what_they_do_not_bring(platform: str, brought: frozenset[str], clients: set[str]) -> None:
     lines = (INFRA / platform / "requirements.txt").read_text(encoding="utf-8").splitlines()
     named = {package_name(line) for line in lines if not line.startswith("#")}
-    assert named == wanted("requirements-models") - brought
+    assert named == (wanted("requirements-models") - brought) | clients
     assert {"pyspark", "delta-spark"} <= brought
 
 

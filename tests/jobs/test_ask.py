@@ -131,5 +131,9 @@ def test_views_answer_in_a_catalog(own: SparkSession, root: str) -> None:
         row = own.sql("SELECT nodes, density FROM analysis_of_a_root.graph_size").collect()[0]
         assert (row["nodes"], row["density"]) == (4, 0.5)
         assert own.sql("SELECT current_schema()").collect()[0][0] == "default"
+        runs = own.createDataFrame(ROWS["stage_runs"], sql.columns("stage_runs")).coalesce(1)
+        tables.append(runs, "stage_runs", {})
+        create_views(tables, "analysis_of_a_root")
+        assert not own.sql("SELECT * FROM analysis_of_a_root.stage_times").isEmpty(), "it came after the first views"
     finally:
         own.sql("DROP SCHEMA analysis_of_a_root CASCADE")

@@ -114,6 +114,19 @@ def test_unknown_stages_are_named_with_the_faults_of_settings(
 
 
 @pytest.mark.spark
+@pytest.mark.parametrize("stage", ["typed_documents", "document_types"])
+def test_a_stage_without_rejected_calls_is_said_before_anything_is_written(
+    spark: SparkSession, tmp_path: Path, stage: str
+) -> None:
+    talk = write_conversations(tmp_path / "talk.jsonl", [["why?", "so."]])
+    given = [f"inputs={{conversations: ['{talk}'], documents: ['{talk}']}}"]
+    choices = Choices(retry_rejected=stage, recompute=("documents",))
+    with pytest.raises(SettingsFault, match=f"--retry-rejected {stage}: no row of this stage"):
+        Synthesis(spark, load_settings(None, given, str(tmp_path / "root")), STAGES, choices).run()
+    assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.spark
 def test_a_refused_input_leaves_no_root(spark: SparkSession, tmp_path: Path) -> None:
     pq.write_table(pa.table({"body": ["x"]}), tmp_path / "other.parquet")
     talk = write_conversations(tmp_path / "talk.jsonl", [["why?", "so."]])

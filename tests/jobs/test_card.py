@@ -79,6 +79,8 @@ def test_nothing_is_pushed_without_a_card_or_a_token(
     assert export.main(given) == 2
     told = capsys.readouterr().err
     assert "--push: needs --card" in told and "--test-share 1.5: from 0 to less than 1" in told
+    assert export.main(["--root", "r", "--out", "nosuch://rows"]) == 2
+    assert "--out nosuch://rows: nothing that is installed here opens nosuch:// addresses" in capsys.readouterr().err
     monkeypatch.delenv("HF_TOKEN", raising=False)
     with pytest.raises(SettingsFault, match="the environment variable HF_TOKEN is not set"):
         publishing.push(str(exported_nowhere), "me/rows", "HF_TOKEN")

@@ -12,7 +12,17 @@ import pytest
 
 from jobs.doctor import main, table
 from jobs.runtime import checkout, health
-from jobs.runtime.health import Finding, available_memory, check_pair, check_teacher, full, quick, threshold
+from jobs.runtime.health import (
+    Finding,
+    available_memory,
+    check_models,
+    check_pair,
+    check_settings,
+    check_teacher,
+    full,
+    quick,
+    threshold,
+)
 from jobs.runtime.java import find_java, installed, major
 
 NOWHERE = {"PATH": "/nowhere"}
@@ -133,7 +143,10 @@ def test_memory_of_a_container(tmp_path: Path) -> None:
 def test_a_disk_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert health.check_disk(str(tmp_path / "a" / "b")).state == "bad"
-    assert health.check_disk("s3a://bucket/root").state == "good"
+    assert health.check_disk("memory://bucket/root").state == "good"
+    monkeypatch.setitem(sys.modules, "s3fs", None)  # as where it is not installed
+    missing = health.check_disk("s3a://bucket/root")
+    assert missing.state == "bad" and "install s3fs for the driver and every executor" in missing.detail
 
 
 @pytest.mark.parametrize(
@@ -152,6 +165,33 @@ def test_teacher(tmp_path: Path, text: str, environment: dict[str, str], states:
     config = tmp_path / "c.yaml"
     config.write_text(text, encoding="utf-8")
     assert [finding.state for finding in check_teacher(config, environment)] == states
+
+
+def test_settings_are_checked_as_a_run_does(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        "targetz: {single: 1}\nwalks: {nodes: 99}\nllm: {teacher: openai, api_key_env: MY_KEY}", encoding="utf-8"
+    )
+    found = check_settings(config, str(tmp_path))
+    assert [finding.state for finding in found] == ["bad", "bad"]
+    assert "walks.nodes" in found[0].detail and "targetz: unknown key; did you mean 'targets'?" in found[1].detail
+    config.write_text("llm: {teacher: openai, api_key_env: MY_KEY}", encoding="utf-8")
+    assert check_settings(config, str(tmp_path)) == [], "that the key is missing is told with the teacher"
+    config.write_text("seed: 1", encoding="utf-8")
+    assert [finding.state for finding in check_settings(config, str(tmp_path))] == ["good"]
+    config.write_text("embedder: 3", encoding="utf-8")
+    assert [finding.state for finding in check_settings(config, str(tmp_path))] == ["bad"]
+    assert check_models(config) == [] and health.wants_gpu(config) == []
+
+
+def test_named_models_are_looked_for(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("tokenizer: {name: ./nowhere}\nembedder: {name: ./nowhere}", encoding="utf-8")
+    found = check_models(config)
+    assert [(one.name, one.state) for one in found] == [("tokenizer", "bad"), ("embedder", "bad")]
+    assert all("nowhere" in one.detail and one.mend for one in found)
+    config.write_text("embedder: {name: embedded}", encoding="utf-8")
+    assert check_models(config) == []
 
 
 def test_a_pair_is_looked_for_where_it_is_asked_for(tmp_path: Path) -> None:

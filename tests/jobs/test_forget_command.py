@@ -68,6 +68,9 @@ def test_a_forgetting_is_told_line_by_line(spark: SparkSession, root: str, tmp_p
     stale = [line for line in lines if line.startswith("warning: ")]
     assert [line.split()[1] for line in stale] == ["canonical_values", "document_types"]
     assert all(re.search(rf"is stale: .* run with --refit {line.split()[1]} ", line) for line in stale)
+    status = [sys.executable, "-m", "jobs.status", "--root", root]
+    stands = subprocess.run(status, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [line for line in stands if line.startswith("warning: ")] == stale, "status says it as well"
     assert lines[-1] == (
         "older versions of the tables hold the rows until jobs/maintain.py drops them: docs/forgetting.md"
     )

@@ -15,8 +15,10 @@ import sql
 from jobs.runtime import doomed, forgetting
 from jobs.runtime.errors import SettingsFault
 from jobs.runtime.forgetting import finish, forget
+from jobs.runtime.history import Execution
 from jobs.runtime.restart import restart
 from jobs.runtime.runner import Runner
+from jobs.runtime.summary import StageTally
 from jobs.runtime.tombstones import bury, is_open, reject_forgotten, stale_tables
 from jobs.stages import STAGES
 from tests.roots import make_runner, prose, rows, run_stages, write_conversations, write_documents
@@ -296,6 +298,29 @@ def test_calls_go_when_no_row_rests_on_them(spark: SparkSession, root: str) -> N
     runner.tables.append(spark.createDataFrame([sample], sql.columns("samples")), "samples", {})
     unused = doomed.unused_calls(runner.tables, frozenset({"samples"}))
     assert {row["id"] for row in unused.collect()} == {"unused", "turn of unused"}
+
+
+def test_what_may_still_become_rows_is_known(spark: SparkSession, root: str, tmp_path: Path) -> None:
+    """No stage that asks has a row yet; and rows that wait have answers of the follow-ups that succeeded."""
+    runner = make_runner(spark, root)
+    columns = "id string, key string, parent_key string, stage string, status string"
+    told = [(name, name, None, name, "ok") for name in ("document_labels", "samples", "meta_records")]
+    runner.tables.append(spark.createDataFrame(told, columns), "llm_calls", {})
+    for name in ("document_labels", "samples", "meta_records"):
+        unused = doomed.unused_calls(runner.tables, frozenset({name})).collect()
+        assert [row["id"] for row in unused] == [name]
+    by_name = {stage.name: stage for stage in STAGES}
+
+    def owes(name: str) -> bool:
+        return forgetting._may_owe_rows(runner.tables, runner.history, by_name[name])
+
+    assert owes("document_labels"), "a first execution that was cut off is noted nowhere"
+    assert not owes("meta_records") and not owes("samples"), "their streams never began"
+    for state, expected in (("done", False), ("deferred", True)):
+        for name in ("document_labels", "samples", "meta_records"):
+            done = Execution(name, 0, "", {}, {}, 0, state, {})
+            runner.history.record(done, StageTally(name, seconds=1.0))
+            assert owes(name) is expected, (name, state)
 
 
 @pytest.mark.faults

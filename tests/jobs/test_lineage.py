@@ -17,9 +17,11 @@ from pyspark.sql import SparkSession
 from jobs.runtime.errors import Interrupted, LongloomError, StorageFault
 from jobs.runtime.history import Execution
 from jobs.runtime.lineage import Lineage, log_artifact
+from jobs.runtime.runs import runs
 from jobs.runtime.settings import LineageSettings, Settings, load_settings
 from jobs.runtime.summary import StageTally, Summary
 from jobs.runtime.synthesis import Choices, Synthesis
+from jobs.runtime.tables import Tables
 from jobs.stages import STAGES
 from tests.roots import prose, write_conversations, write_documents
 
@@ -161,6 +163,21 @@ def test_a_root_that_is_full_in_mlflows_database_stops_the_run(monkeypatch: pyte
     assert StorageFault.exit_status == 6
 
 
+def test_files_that_a_store_elsewhere_refuses_are_not_the_roots(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """MLflow's database lies in the root, and the files of its runs do not."""
+    summary = Summary()
+    lineage = lineage_with(monkeypatch, tmp_path, Away(FAULTS[2]), uri=None)
+    elsewhere = LineageSettings(artifact_location="s3://bucket/files")
+    lineage._settings = Settings(lineage=elsewhere)
+    assert lineage.register_classifier(b"forest", {}, "types", summary) is None
+    assert "AccessDenied" in summary.warnings[0] and summary.status == "done"
+    lineage._client = Away(FULL)
+    with pytest.raises(MlflowException, match="disk is full"):
+        lineage.register_classifier(b"forest", {}, "types", summary)
+
+
 def test_a_bug_is_no_failure_of_mlflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The account of the run is written all the same."""
     runner, file = runner_of(tmp_path / "root"), tmp_path / "summary.json"
@@ -168,6 +185,25 @@ def test_a_bug_is_no_failure_of_mlflow(monkeypatch: pytest.MonkeyPatch, tmp_path
     with pytest.raises(KeyError):
         job._close(runner, lineage_with(monkeypatch, tmp_path, Away(KeyError("source_files"))), "FINISHED")
     assert file.is_file() and not (tmp_path / "root/_scratch").exists() and not runner.summary.warnings
+
+
+@pytest.mark.spark
+def test_a_run_that_dies_of_a_bug_is_not_called_done(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    talk = write_conversations(tmp_path / "talk.jsonl", [["Sum this up.", "In short: rice."]])
+    given = [f"inputs={{conversations: ['{talk}'], documents: ['{talk}']}}"]
+    root, file = tmp_path / "root", tmp_path / "summary.json"
+
+    def broken(*_: object) -> None:
+        raise KeyError("a text of somebody's")
+
+    monkeypatch.setattr(Synthesis, "_passes", broken)
+    settings = load_settings(None, given, str(root))
+    with pytest.raises(KeyError):
+        Synthesis(spark, settings, STAGES, Choices(summary=str(file))).run()
+    assert json.loads(file.read_text())["status"] == "stopped: KeyError, which nobody foresaw; see the traceback"
+    assert [one.status for one in runs(Tables(spark, settings.storage))] == ["stopped"]
 
 
 @pytest.mark.spark

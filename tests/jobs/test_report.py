@@ -103,6 +103,19 @@ def test_an_unfinished_root_is_told_about(spark: SparkSession) -> None:
 
 
 @pytest.mark.spark
+def test_stale_tables_are_warned_of(spark: SparkSession) -> None:
+    """Once each, however often something was forgotten, and not any more when they were made again."""
+    gone = {"id": "t", "parent_ids": [], "recipe": "", "subject_table": "documents", "subject": "d", "asked": "d"}
+    stones = [{**gone, "run_id": f"forget-{n}", "stale": {"classifier": 0, "document_types": 7}} for n in (1, 2)]
+    tables = SmallTables(small_session(spark), {**ROWS, "tombstones": stones})
+    _, warning = gather(tables, Analyst(tables))["summary"]["warnings"]
+    assert warning == (
+        "The table classifier is stale: it was made while rows were there that run forget-1 and 1 more forgot; "
+        "run with --refit classifier to make it again without them."
+    )
+
+
+@pytest.mark.spark
 def test_large_roots_are_sampled_by_hash_and_by_score(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worst row is shown though rows that were never measured would come before it."""
     assert figures.SELECTED + 2 * figures.OTHERS + 6 * figures.EDGES <= 500
@@ -165,6 +178,8 @@ def test_an_unwritable_place_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsFault, match="cannot be written"):
         write("<!doctype html>", str(tmp_path / "file" / "report.html"))
+    with pytest.raises(SettingsFault, match=r"--out nosuch://report\.html: nothing that is installed here opens"):
+        write("<!doctype html>", "nosuch://report.html")
 
 
 def test_the_file_is_logged_as_an_artifact(tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from jobs.runtime.errors import SettingsFault
 from jobs.runtime.settings import Settings, load_settings
@@ -57,6 +59,10 @@ def test_overrides_are_yaml_and_beat_the_file(tmp_path: Path) -> None:
         ("llm.base_url='https://me:pa55word@[host/v1'", "llm.base_url: has a user or a password"),
         ("llm.query={subscription-key: pa55word}", "llm.query.subscription-key: would be stored"),
         ("llm.query={sig: pa55word}", "llm.query.sig: would be stored"),
+        ("llm.query={sharedaccesskey: pa55word}", "llm.query.sharedaccesskey: would be stored"),
+        ("llm.extra_body={userpassword: pa55word}", "llm.extra_body.userpassword: would be stored"),
+        ("lineage.tracking_uri='postgresql://db/mlflow?sslpassword=pa55word'", "lineage.tracking_uri: holds"),
+        ("llm.stages={samples: {modle: x, base_url: 'https://me:p@pa55word@h'}}", "'https://…@h'"),
         ("llm.query={accessToken: pa55word}", "llm.query.accessToken: would be stored"),
         ("llm.extra_body={x-api-key: pa55word}", "llm.key_header"),
         ("llm.extra_body={x-api-key: [pa55word]}", "a value that is not shown"),
@@ -103,13 +109,29 @@ def test_faults_between_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ov
         "llm.extra_body={min_token: 3, service_tier: flex, language_code: de, skip_special_tokens: true}",
         "lineage.tracking_uri=databricks://scope:prefix",
         "lineage.tracking_uri=http://mlflow:5000/path@2",
-        "lineage.tracking_uri=postgresql://me@db:5432/mlflow?sslmode=require",
+        "lineage.tracking_uri=postgresql://me@db:5432/mlflow?sslmode=require&sslkey=/etc/mine.pem",
+        "lineage.tracking_uri=mysql+pymysql://me@db/mlflow?ssl_ca=/etc/ca.pem&ssl_key=/etc/mine.pem",
         "lineage.artifact_location=abfss://container@account.dfs.core.windows.net/mlflow",
         "lineage.artifact_location=s3://bucket/mlflow",
     ],
 )
 def test_names_and_addresses_without_secrets_are_taken(tmp_path: Path, override: str) -> None:
     assert isinstance(load_settings(None, [override], str(tmp_path)), Settings)
+
+
+def test_a_store_without_a_client_and_one_that_fails_are_faults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)  # as where it is not installed
+    with pytest.raises(SettingsFault, match=r"--config s3://bucket/c.yaml: .* install s3fs for the driver and every"):
+        load_settings("s3://bucket/c.yaml", [], "r")
+    with pytest.raises(SettingsFault, match=r"--config nosuch://c.yaml: .*Protocol not known: nosuch"):
+        load_settings("nosuch://c.yaml", [], "r")
+
+    def refuse(*given: object, **named: object) -> None:
+        raise RuntimeError("Unable to locate credentials")
+
+    monkeypatch.setattr(MemoryFileSystem, "open", refuse)
+    with pytest.raises(SettingsFault, match="cannot be read \\(RuntimeError: Unable to locate credentials"):
+        load_settings("memory://c.yaml", [], "r")
 
 
 def test_missing_root_and_config_are_named() -> None:

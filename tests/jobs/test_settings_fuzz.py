@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import string
 from collections.abc import Mapping
 from pathlib import Path
@@ -88,6 +89,29 @@ def test_any_bytes(tmp_path: Path, content: bytes) -> None:
 )
 def test_any_overrides(overrides: list[str]) -> None:
     loaded(None, overrides, "root")
+
+
+@pytest.mark.faults
+def test_ten_thousand_unknown_keys_in_one_go() -> None:
+    """Whatever stands beside it, each is named once, with its section."""
+    held = {name: set(keys) for name, keys in SECTIONS.items() if keys}
+    keys = st.text(alphabet=string.ascii_lowercase + string.digits + "_", min_size=1, max_size=12)
+    asked = 0
+
+    @settings(max_examples=2_600, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(st.tuples(st.sampled_from(sorted(held)), keys, LEAVES), min_size=4, max_size=8, unique_by=str))
+    def load(parts: list[tuple[str, str, Any]]) -> None:
+        nonlocal asked
+        unknown = {(section, key) for section, key, _ in parts if key not in held[section]}
+        asked += len(unknown)
+        with pytest.raises(SettingsFault) as caught:
+            load_settings(None, [f"{section}.{key}={json.dumps(str(value))}" for section, key, value in parts], "root")
+        for section, key in unknown:
+            told = [fault for fault in caught.value.faults if fault.startswith(f"{section}.{key}: unknown key")]
+            assert len(told) == 1, (section, key, caught.value.faults)
+
+    load()
+    assert asked >= 10_000
 
 
 @pytest.mark.parametrize(

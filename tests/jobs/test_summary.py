@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
+from jobs.runtime.errors import LongloomError, StorageFault
 from jobs.runtime.summary import StageTally, Summary, reason_code
 
 
@@ -42,3 +46,26 @@ def test_a_lost_row_is_a_bug() -> None:
     StageTally("x", 3, 1, 1, 1).require_balance()
     with pytest.raises(AssertionError, match="4 rows in, but 1 kept"):
         StageTally("x", 4, 1, 1, 1).require_balance()
+
+
+def test_it_is_written_to_any_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in ("memory://bucket/deep/told.json", "deep/told.json", str(tmp_path / "told.json")):
+        Summary(run_id="r", warnings=["größer"]).write(path)
+    here = (tmp_path / "deep/told.json").read_text(encoding="utf-8")
+    assert json.loads(here)["warnings"] == ["größer"]
+    assert here.encode() == MemoryFileSystem().cat("/bucket/deep/told.json") == (tmp_path / "told.json").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "told.json"], "and not to a folder `memory:`"
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LongloomError, match=r"--summary .*told.json: cannot be written \(.*stage_runs"):
+        Summary().write(str(tmp_path / "file" / "told.json"))
+
+    def full(*given: object, **named: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(MemoryFileSystem, "open", full)
+    with pytest.raises(StorageFault, match=r"memory://told.json, .* is full"):
+        Summary().write("memory://told.json")

@@ -73,13 +73,14 @@ def wait(name: str, epoch: int, reason: str | None, number: int) -> dict[str, An
 def ran(sequence: int, stage: str, epoch: int, seconds: float, rows_out: int, calls: int) -> dict[str, Any]:
     return {"sequence": sequence, "stage": stage, "epoch": epoch, "seconds": seconds, "rows_out": rows_out,
             "calls": calls, "recipe": f"r{epoch}", "output_version": sequence, "run_id": "run-1",
-            "made_from": "{}"}  # fmt: skip
+            "made_from": "{}", "state": "done", "inputs": {}, "detail": "{}"}  # fmt: skip
 
 
 def ended(sequence: int, run: str, state: str, paid: Any) -> dict[str, Any]:
     """What a run noted when it ended, or when it began."""
     return {"sequence": sequence, "stage": "run", "epoch": 0, "seconds": 0.0, "state": state, "run_id": run,
-            "recipe": "", "output_version": -1, "made_from": "{}", "detail": json.dumps(paid)}  # fmt: skip
+            "recipe": "", "output_version": -1, "made_from": "{}", "inputs": {},
+            "detail": json.dumps(paid)}  # fmt: skip
 
 
 def cost(stage: str, calls: int, tokens: int, money: float | None) -> dict[str, Any]:

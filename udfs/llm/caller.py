@@ -146,7 +146,7 @@ class Caller:
         circuit, attempt, reply = self._manners.circuit, 1, None
         while True:
             try:
-                tried = await self._one_try(request)
+                tried, sent = await self._one_try(request)
             except NotAdmitted:
                 if reply is None:
                     raise
@@ -155,14 +155,17 @@ class Caller:
                 continue
             reply = tried
             wait = self._manners.policy.wait_before(attempt, reply, request.key)
-            reply = circuit.judge(reply, again=wait is not None)
+            reply = circuit.judge(reply, sent, again=wait is not None)
             if wait is None or circuit.opened_by is not None:
                 return reply
             await asyncio.sleep(wait)
             attempt += 1
 
-    async def _one_try(self, request: Request) -> Reply:
-        """One call; a teacher that raises against its contract costs a row, not the task. Raises NotAdmitted."""
+    async def _one_try(self, request: Request) -> tuple[Reply, int]:
+        """One call and its number; a teacher that raises, which it must not, costs a row, not the task.
+
+        Raises NotAdmitted.
+        """
         opened_by = self._manners.circuit.opened_by
         if opened_by is not None:
             raise NotAdmitted(opened_by)
@@ -172,13 +175,13 @@ class Caller:
             if refused.reply.status == "fatal":
                 self._manners.circuit.open(refused.reply)
             raise
-        self._manners.circuit.asked()
+        sent = self._manners.circuit.asked()
         try:
             reply = await self._teacher.complete(request)
         except Exception as error:
             reply = failed(ErrorKind.SERVER, f"the teacher raised {type(error).__name__}: {error}")
         self._manners.admission.leave(permit, reply)
-        return reply
+        return reply, sent
 
 
 def words_of(step: FurtherCall | None, task_sha: str) -> str:

@@ -9,13 +9,14 @@ from collections import Counter, deque
 from dataclasses import replace
 from threading import Lock
 
-from udfs.llm.teacher import ErrorKind, Reply, failed
+from udfs.llm.teacher import ErrorKind, Reply, Status, failed
 
 # So many refused requests without one success, half of all that were sent, mean that the settings are wrong, not the
 # rows. The half matters while the first calls are under way: refusals come back before answers.
 BAD_REQUESTS_BEFORE_OPENING = 8
-# So many of them in a row after a success: it is the key that is refused, not what some rows say.
-FORBIDDEN_BEFORE_OPENING = 8
+# So many forbidden ones, half of what was sent from the first of them on, and nothing sent after it was answered: it is
+# the key that is refused, not what some rows say. A few documents that a firewall does not like have fewer calls.
+FORBIDDEN_BEFORE_OPENING = 16
 WINDOW = 100  # tries that the share of errors is taken of; a tenth of it failing by chance never comes near a half
 COMMONEST = 3  # errors named when the circuit opens
 
@@ -34,7 +35,8 @@ class Circuit:
         self._sentences: dict[ErrorKind, str] = {}
         self._opened_by: Reply | None = None
         self._succeeded = False
-        self._asked = self._bad_requests = self._forbidden = 0
+        self._asked = self._bad_requests = 0
+        self._forbidden = self._first_forbidden = 0  # how many since something was answered; the try that was the first
 
     @property
     def opened_by(self) -> Reply | None:
@@ -46,10 +48,11 @@ class Circuit:
         with self._lock:
             self._succeeded = True
 
-    def asked(self) -> None:
-        """Take note of a try that is sent."""
+    def asked(self) -> int:
+        """Take note of a try that is sent; its number, by which `judge` tells what was sent after what."""
         with self._lock:
             self._asked += 1
+            return self._asked
 
     def open(self, reply: Reply) -> None:
         """Open for a fatal reply that somebody else got; the first one counts."""
@@ -57,19 +60,25 @@ class Circuit:
             if self._opened_by is None:
                 self._opened_by = reply
 
-    def judge(self, reply: Reply, again: bool = False) -> Reply:
+    def judge(self, reply: Reply, sent: int | None = None, again: bool = False) -> Reply:
         """Take note of a reply and return it, as it counts; `again` says that its request will be tried once more.
 
-        A request that the server calls malformed is a lasting fault of its row only when other requests got
-        through, now or before (`prove`); until then it is a passing one, and many of them open the circuit. One that is
-        forbidden after others got through waits: firewalls judge by what a prompt says. Many in a row open it.
+        `sent` is the number of its try (None: the newest). A request that the server calls malformed is a lasting fault
+        of its row only when other requests got through, now or before (`prove`); until then it is a passing one, and
+        many of them open the circuit. So is one that is forbidden, for firewalls judge by what a prompt says; but many
+        of those, with nothing answered that was sent since, open it also later: keys are taken back.
         """
         with self._lock:
+            sent = self._asked if sent is None else sent
             if reply.status == "ok":
-                self._succeeded, self._forbidden = True, 0
-            if reply.error_kind == ErrorKind.FORBIDDEN and self._succeeded:
+                self._succeeded = True
+                # What was sent before says only that the key was good until then.
+                self._forbidden = self._forbidden if sent < self._first_forbidden else 0
+            if reply.error_kind == ErrorKind.FORBIDDEN:
+                self._first_forbidden = self._first_forbidden if self._forbidden else sent
                 self._forbidden += 1
-                reply = replace(reply, status="passing" if self._forbidden < FORBIDDEN_BEFORE_OPENING else "fatal")
+                status = self.of_forbidden(self._forbidden, self._asked - self._first_forbidden + 1)
+                reply = replace(reply, status=status if self._opened_by is None else "fatal")
             if reply.error_kind == ErrorKind.BAD_REQUEST and not self._succeeded:
                 self._bad_requests += 1
                 tripped = self._bad_requests >= max(BAD_REQUESTS_BEFORE_OPENING, self._asked / 2)
@@ -79,6 +88,12 @@ class Circuit:
             if reply.status == "fatal" and self._opened_by is None:
                 self._opened_by = reply
             return reply
+
+    def of_forbidden(self, count: int, sent: int) -> Status:
+        """What so many forbidden requests are, among so many that were sent with them."""
+        if count >= max(FORBIDDEN_BEFORE_OPENING if self._succeeded else 1, sent / 2):
+            return "fatal"
+        return "lasting" if self._succeeded else "passing"
 
     def _count(self, reply: Reply) -> None:
         """Put a try into the window, and open when too many in it failed."""

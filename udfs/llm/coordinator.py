@@ -73,6 +73,7 @@ class _Open:
     """A try under way, and what it was expected to come to."""
 
     permit: Permit
+    sent: int  # its number among the tries of its stage
     chars: int
     tokens: int
     usd: float
@@ -226,7 +227,7 @@ class Coordinator:
         stage.gate.leave(now, was.permit, stage.name, fault, seconds, max(tokens, 1), retry_after)
         self.budget.leave(was.usd, usd)
         again = fault == ErrorKind.RATE_LIMITED  # whether it is tried again is decided by who sends
-        stage.circuit.judge(Reply("ok") if fault is None else failed(fault, error or ""), again)
+        stage.circuit.judge(Reply("ok") if fault is None else failed(fault, error or ""), was.sent, again)
         progress = stage.progress
         progress.answered += fault is None
         progress.tokens_in += tokens_in or 0
@@ -289,9 +290,9 @@ class Coordinator:
         if ready > now:
             return ready - now
         permit = gate.enter(now, tokens_in + tokens_out)
-        stage.circuit.asked()
+        sent = stage.circuit.asked()
         self.budget.enter(usd)
-        client.open[ask.number] = _Open(permit, ask.chars, tokens_in + tokens_out, usd)
+        client.open[ask.number] = _Open(permit, sent, ask.chars, tokens_in + tokens_out, usd)
         client.granted.append(ask.number)
         return 0.0
 

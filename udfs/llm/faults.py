@@ -25,9 +25,23 @@ _TOO_LONG = re.compile(
     r"context.{0,20}length|maximum context|context window|too many tokens|prompt is too long|context (?:size|limit)|"
     r"maximum model length|max_new_tokens|maximum number of tokens|input is too long"
 )
-_FLAGGED = re.compile(r"flagged|moderation|safety|content policy|usage (?:policy|guidelines)")
+# What a 403 says of one prompt, whoever asks: OpenRouter, xAI, gateways with guardrails. That a request was blocked is
+# no sign: firewalls say it to clients and addresses.
+_SAID = r"(?:inputs?|prompts?|contents?|messages?|text|quer(?:y|ies))"
+_REFUSED_TEXT = re.compile(rf"\b{_SAID}(?: \w+){{0,3}} (?:blocked|violat)")
+_ASKED = re.compile(rf"\b(?:{_SAID}|requests?)\b")
+_FLAGGED = re.compile(
+    r"flagged|moderation|guardrail|prompt injection|(?:content|safety|usage) (?:filter|polic|guideline|system|check)"
+)
+# Of whoever asks, whatever the prompt. Input and prompts of a user are what is asked.
+_WHO_ASKS = re.compile(
+    r"\b(?:accounts?|organi[sz]ations?|projects?|workspaces?|your (?:team|(?:api )?key|access))\b|"
+    r"\b(?:ip|address(?:es)?|clients?|regions?|countr(?:y|ies))\b|"
+    rf"\busers?\b(?!'?s? (?:{_SAID}|requests?)\b)"
+)
 _QUOTA_CODES = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded")
-_ROW_CODES = ("context_length_exceeded", "content_filter", "content_policy_violation")
+_FILTER_CODES = ("content_filter", "content_policy_violation")
+_ROW_CODES = ("context_length_exceeded", *_FILTER_CODES)
 _BY_STATUS = {
     401: ErrorKind.AUTHENTICATION,
     402: ErrorKind.QUOTA,
@@ -121,7 +135,7 @@ def _kind(status: int, code: str, message: str) -> ErrorKind:
     words = message.lower()
     if code in _QUOTA_CODES:
         return ErrorKind.QUOTA
-    if status == 403 and _FLAGGED.search(words):  # OpenRouter and xAI answer so for one prompt, whoever asks
+    if status == 403 and _is_of_prompt(code, words):
         return ErrorKind.CONTENT_FILTER
     if status in _BY_STATUS:
         return _BY_STATUS[status]
@@ -131,11 +145,19 @@ def _kind(status: int, code: str, message: str) -> ErrorKind:
         return ErrorKind.NOT_FOUND
     if code == "context_length_exceeded" or _TOO_LONG.search(words):
         return ErrorKind.CONTEXT_TOO_LONG
-    if code in ("content_filter", "content_policy_violation"):
+    if code in _FILTER_CODES:
         return ErrorKind.CONTENT_FILTER
     if code == "model_not_found":
         return ErrorKind.NOT_FOUND
     return ErrorKind.BAD_REQUEST
+
+
+def _is_of_prompt(code: str, words: str) -> bool:
+    """Whether a refusal is of what the prompt says, and not of who sends it; in doubt it is not."""
+    if _WHO_ASKS.search(words):
+        return False
+    flagged = _ASKED.search(words) and _FLAGGED.search(words)
+    return code in _FILTER_CODES or bool(flagged or _REFUSED_TEXT.search(words))
 
 
 def limits(headers: Mapping[str, str]) -> Limits | None:

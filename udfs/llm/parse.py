@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _THINKING = re.compile(r"\A\s*<(think|thinking|reasoning)>.*?</\1>", re.DOTALL)
 _CODE_FENCE = re.compile(r"\A```[A-Za-z]*[^\S\n]*\n(.*)```\Z", re.DOTALL)  # of a text without white space at its ends
 # Chat templates of some models open the tag themselves, so that the reply holds only its end.
-_THOUGHT = re.compile(r".*</(?:think|thinking|reasoning)>", re.DOTALL)
+_THOUGHT = re.compile(r"</(?:think|thinking|reasoning)>")
 _UNENDED = re.compile(r"<(think|thinking|reasoning)>(?!.*</\1>)", re.DOTALL)
 _MAX_FAULTS = 5  # named in an error; a reply of prose breaks every field at once
 
@@ -39,8 +39,8 @@ class Parsed:
 def parse_reply(text: str | None, task_name: str) -> Parsed:
     """Read `text` as the reply model of a task.
 
-    Order: strict JSON without thinking tags and code fences, of what follows the last end of thinking where there
-    is one; then mended by json-repair. Whatever comes out must satisfy the model; nulls, unknown keys and blank
+    Order: strict JSON without thinking tags and code fences, of what follows an end of thinking where there is one;
+    then mended by json-repair. Whatever comes out must satisfy the model; nulls, unknown keys and blank
     required texts do not. Thinking that never ended is no reply.
     """
     model = task_named(task_name).reply
@@ -50,8 +50,8 @@ def parse_reply(text: str | None, task_name: str) -> Parsed:
     if _UNENDED.match(body):
         return Parsed(None, "the reply ends within its thinking", False)
     value, repaired = _strict_json(body), False
-    if not isinstance(value, dict) and (thought := _THOUGHT.match(body)):
-        body = _unfenced(body[thought.end() :])
+    if not isinstance(value, dict):
+        body = _behind_thinking(body)
         value = _strict_json(body)
     if not isinstance(value, dict):
         value, repaired = _mended_json(body), True
@@ -66,6 +66,23 @@ def parse_reply(text: str | None, task_name: str) -> Parsed:
 def _unfenced(text: str) -> str:
     """The text without white space at its ends, and without the code fence around all of it."""
     return _CODE_FENCE.sub(r"\1", text.strip()).strip()
+
+
+def _behind_thinking(body: str) -> str:
+    """What follows the last end of thinking, or the first; all of the text where the tag stands within the reply.
+
+    That is in a string of JSON that has to be mended: the text begins as JSON does, or an object ends behind the tag
+    that did not begin there.
+    """
+    ends = [tag.end() for tag in _THOUGHT.finditer(body)]
+    behind = [_unfenced(body[end:]) for end in dict.fromkeys((ends[-1], ends[0]))] if ends else []
+    for text in behind:
+        if isinstance(_strict_json(text), dict):
+            return text
+    if not behind or body.startswith(("{", "```")):
+        return body
+    within = body if "}" in behind[0] else behind[0]
+    return next((text for text in behind if "{" in text), within)
 
 
 def _strict_json(text: str) -> Any:

@@ -19,9 +19,11 @@ from pyspark.sql import functions as F
 import sql
 from jobs.runtime.analysis import Analyst, why_not
 from jobs.runtime.errors import SettingsFault
+from jobs.runtime.history import History
 from jobs.runtime.report.excerpts import excerpts
 from jobs.runtime.report.telling import told
 from jobs.runtime.tables import Tables
+from jobs.runtime.tombstones import stale_tables
 from sql.questions import questions
 from udfs.llm.requests import prompt_sha, render
 
@@ -47,7 +49,7 @@ def gather(tables: Tables, analyst: Analyst) -> dict[str, Any]:
         "figures": figures,
         "missing": missing,
         "unwritten": list(dict.fromkeys(analyst.unwritten)),
-        "summary": told(figures, len(rows)),
+        "summary": told(figures, len(rows), list(stale_tables(tables, History(tables)))),
         "rows": rows,
         "points": _unless_old(missing, "points", partial(_points, tables)) or [],
         "prompts": {setting: _prompt(setting) for setting in SETTINGS},

@@ -16,6 +16,7 @@ from typing import Any
 import fsspec
 
 from jobs.runtime.errors import SettingsFault
+from jobs.runtime.health import no_client
 
 FOLDER = resources.files("jobs.runtime.report")
 STYLES = ("page.css",)
@@ -39,7 +40,9 @@ def page(data: Mapping[str, Any]) -> str:
 
 
 def write(text: str, out: str) -> None:
-    """Write the file to any storage, Raises SettingsFault."""
+    """Write the file to any storage. Raises SettingsFault."""
+    if missing := no_client(out):
+        raise SettingsFault([f"--out {out}: {missing}"])
     try:
         files, path = fsspec.core.url_to_fs(out)
         files.makedirs(files._parent(path), exist_ok=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 OFFLINE = "offline"
 
 
-def told(figures: Mapping[str, Any], shown: int) -> dict[str, Any]:
-    """Title, paragraph, warnings and numbers; `shown` rows stand in the browser."""
+def told(figures: Mapping[str, Any], shown: int, stale: Sequence[str] = ()) -> dict[str, Any]:
+    """Title, paragraph, warnings and numbers; `shown` rows stand in the browser, and of `stale` tables is warned."""
     facts = records(figures, "overview")
     about = facts[0] if facts else {}
     rows = about.get("n_rows") or 0
@@ -17,7 +17,7 @@ def told(figures: Mapping[str, Any], shown: int) -> dict[str, Any]:
     return {
         "title": f"{_count(rows, 'training row')} for long contexts" if rows else "No training row yet",
         "paragraph": _paragraph(about, figures) if rows else _unfinished(about),
-        "warnings": _warnings(about),
+        "warnings": [*_warnings(about), *(f"The table {sentence}." for sentence in stale)],
         "numbers": _numbers(about, figures) if rows else [],
         "grounded": about.get("grounded_share"),
         "browsed": "" if shown >= answered else f"; a fixed sample by hash of the {answered:,} there are",

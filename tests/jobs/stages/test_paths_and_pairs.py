@@ -77,7 +77,7 @@ def test_a_rewrite_without_a_word_is_one_that_was_refused(spark: SparkSession, w
     meta = frame(
         spark,
         "meta_records",
-        [{**held, "id": "m1", "conversation": "c1", "tasks": ["sum up"], "sentiment": ["calm", "None."]},
+        [{**held, "id": "m1", "conversation": "c1", "tasks": ["sum up"], "sentiment": ["calm", "None.", "unclear"]},
          {**held, "id": "m2", "conversation": "c2", "tasks": ["Sum up."]},
          {**held, "id": "m3", "conversation": "c3", "tasks": ["(none)"], "sentiment": ["..."]}],
     )  # fmt: skip
@@ -86,12 +86,16 @@ def test_a_rewrite_without_a_word_is_one_that_was_refused(spark: SparkSession, w
         "conversation_types",
         [{"id": f"t{n}", "conversation": f"c{n}", "document_type": "news"} for n in (1, 2, 3)],
     )
-    known = [("tasks", "sum up"), ("sentiment", "calm"), ("simplified_instruction", "Sum it up.")]
-    known += [("tasks", "none"), ("sentiment", "none")]  # mapped by an earlier version
+    known = {("tasks", "sum up"): "sum up", ("sentiment", "calm"): "calm"}
+    known |= {("simplified_instruction", "Sum it up."): "Sum it up."}
+    known |= {("tasks", "none"): "none", ("sentiment", "unclear"): "none"}  # mapped by an earlier version
     values = frame(
         spark,
         "canonical_values",
-        [{"document_type": "news", "field": field, "value": value, "canonical": value} for field, value in known],
+        [
+            {"document_type": "news", "field": field, "value": value, "canonical": canonical}
+            for (field, value), canonical in known.items()
+        ],
     )
     rewrites = frame(
         spark,

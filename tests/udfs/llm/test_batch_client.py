@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import BytesIO
@@ -88,3 +89,46 @@ def test_every_step_shows_the_key_in_its_header_and_to_its_host_alone(
     assert len(at_home) == 11 and {seen[:2] for seen in at_home} == {own}
     # The package follows a redirect without its own header; with another one in its place it is not followed.
     assert [seen[:2] for seen in away] == ([(None, None)] if key_header == "Authorization" else [])
+
+
+@pytest.mark.parametrize("key_header", ["Authorization", "api-key"])
+def test_no_step_but_a_download_follows_a_redirect(monkeypatch: pytest.MonkeyPatch, key_header: str) -> None:
+    """Prompts, and the marks of batches, are for the host that the settings name."""
+    monkeypatch.setenv(KEY_NAME, KEY)
+    asked: list[str] = []
+
+    class Redirects(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.rfile.read(int(self.headers["Content-Length"] or 0))
+            self.send_response(200 if self.path == "/elsewhere" else 307)
+            self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_POST = do_DELETE = do_GET
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Redirects) as provider:
+        Thread(target=provider.serve_forever, daemon=True).start()
+        where = f"http://127.0.0.1:{provider.server_port}/v1"
+        client = BatchClient(Endpoint.of(LlmSettings(base_url=where, api_key_env=KEY_NAME, key_header=key_header)))
+        steps: list[Callable[[], object]] = [
+            client.can_batch,
+            lambda: client.upload("name", BytesIO(b"{}")),
+            lambda: client.create("file", "name"),
+            lambda: client.find("name", 0.0),
+            lambda: client.find_file("name", 0.0),
+            lambda: client.get("b"),
+            lambda: client.cancel("b"),
+            lambda: client.delete_file("f"),
+        ]
+        for step in steps:
+            with pytest.raises(ProviderFault) as refused:
+                step()
+            assert (refused.value.reply.error_kind, refused.value.reply.status) == ("not_found", "fatal")
+        client.close()
+        provider.shutdown()
+    assert len(asked) == len(steps) and "/elsewhere" not in asked

@@ -23,6 +23,7 @@ from tests.udfs.llm.support import GOOD, Scripted, in_batches, outcomes, request
 from tests.udfs.llm.windows import most_in_any_window
 from udfs.llm.admission import NotAdmitted
 from udfs.llm.budget import Budget
+from udfs.llm.circuit import FORBIDDEN_BEFORE_OPENING
 from udfs.llm.coordinator import Coordinator, Progress
 from udfs.llm.requests import make_request
 from udfs.llm.sender import send
@@ -208,6 +209,33 @@ def test_a_circuit_that_opened_in_one_task_stops_the_other(tmp_path: Path) -> No
     with coordinating(LlmSettings()) as coordinator:
         reply = asyncio.run(two_tasks(coordinator.address))
     assert (reply.status, reply.error_kind, reply.error) == ("fatal", "quota", "no money left")
+
+
+def test_a_key_that_was_taken_back_is_noticed_for_all_tasks_together() -> None:
+    """By none of them alone, and though calls that were sent before are still answered."""
+    request = make_request("type_label", {"examples": ["x"], "taken": []}, LlmSettings())
+    forbidden = failed(ErrorKind.FORBIDDEN, "HTTP 403: forbidden", seconds=0.1)
+
+    async def many_tasks(address: Address) -> Reply:
+        tasks = [SharedAdmission(address, "stage", 4) for _ in range(FORBIDDEN_BEFORE_OPENING)]
+        earlier = [await task.enter(request) for task in tasks]
+        for task in tasks[1:]:
+            task.leave(await task.enter(request), forbidden)
+        for task, permit in zip(tasks, earlier, strict=True):
+            task.leave(permit, Reply("ok", text=GOOD, tokens_in=1, tokens_out=1, seconds=0.1))
+        await asyncio.sleep(0.05)
+        tasks[0].leave(await tasks[0].enter(request), forbidden)
+        await asyncio.sleep(0.05)
+        with pytest.raises(NotAdmitted) as refused:
+            await tasks[1].enter(request)
+        for task in tasks:
+            task.close()
+        return refused.value.reply
+
+    with coordinating(LlmSettings(max_error_share=1.0)) as coordinator:
+        coordinator.expect("stage", 100, proven=True)
+        reply = asyncio.run(many_tasks(coordinator.address))
+    assert (reply.status, reply.error_kind) == ("fatal", "forbidden")
 
 
 def test_a_task_that_was_killed_gives_its_place_back(tmp_path: Path) -> None:

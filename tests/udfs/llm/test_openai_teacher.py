@@ -233,7 +233,12 @@ def test_retry_after(headers: Mapping[str, str], seconds: float | None) -> None:
         (400, {"error": {"message": "No"}, "detail": "x"}, ErrorKind.BAD_REQUEST, "HTTP 400: No"),
         (422, {"detail": [{"type": "missing"}]}, ErrorKind.BAD_REQUEST, "HTTP 422: no message"),
         (403, {"error": {"message": "Nope"}}, ErrorKind.FORBIDDEN, "HTTP 403: Nope"),
-        (403, {"error": {"message": "Input was flagged"}}, ErrorKind.CONTENT_FILTER, "HTTP 403: Input was flagged"),
+        (405, {"detail": "Not allowed"}, ErrorKind.BAD_REQUEST, "HTTP 405: Not allowed"),
+        (410, {"detail": "Gone"}, ErrorKind.BAD_REQUEST, "HTTP 410: Gone"),
+        (415, {"detail": "No"}, ErrorKind.BAD_REQUEST, "HTTP 415: No"),
+        (408, {"detail": "Slow"}, ErrorKind.TIMEOUT, "HTTP 408: Slow"),
+        (409, {"detail": "Busy"}, ErrorKind.SERVER, "HTTP 409: Busy"),
+        (425, {"detail": "Early"}, ErrorKind.RATE_LIMITED, "HTTP 425: Early"),
         (424, {"error": "Generation failed"}, ErrorKind.SERVER, "HTTP 424: Generation failed"),
     ],
 )
@@ -243,6 +248,33 @@ def test_an_error_is_told_in_the_servers_own_words(
     """FastAPI's form among them."""
     reply = of_status(status, body, None)
     assert (reply.error_kind, reply.error) == (kind, sentence)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "code"),
+    [
+        (ErrorKind.CONTENT_FILTER, "Input was flagged", None),
+        (ErrorKind.CONTENT_FILTER, 'x/y requires moderation. Your input was flagged for "violence".', 403),
+        (ErrorKind.CONTENT_FILTER, "Content violates usage guidelines. Team: a, API key ID: b", "permission-denied"),
+        (ErrorKind.CONTENT_FILTER, "Prompt blocked due to security configurations", 2016),
+        (ErrorKind.CONTENT_FILTER, "Request blocked: prompt injection patterns detected", None),
+        (ErrorKind.CONTENT_FILTER, "The user's prompt was flagged by our safety system", None),
+        (ErrorKind.CONTENT_FILTER, "Declined", "content_policy_violation"),
+        (ErrorKind.FORBIDDEN, "Your organization was flagged for violating usage policies", None),
+        (ErrorKind.FORBIDDEN, "To send requests, complete the safety verification of your organization", None),
+        (ErrorKind.FORBIDDEN, "Requests of this user were flagged: content policy", None),
+        (ErrorKind.FORBIDDEN, "Your account was blocked for prompts that violate our usage policies", None),
+        (ErrorKind.FORBIDDEN, "Project p has no access to model m", "model_not_found"),
+        (ErrorKind.FORBIDDEN, "Your request was blocked.", None),
+        (ErrorKind.FORBIDDEN, "Your IP address was flagged for too many requests", None),
+        (ErrorKind.FORBIDDEN, "Access to the chat endpoint is denied", "permission-denied"),
+        (ErrorKind.FORBIDDEN, "Complete the safety check", None),
+        (ErrorKind.QUOTA, "Your input was flagged", "insufficient_quota"),
+    ],
+)
+def test_only_what_is_said_of_a_prompt_is_a_fault_of_its_row(kind: ErrorKind, message: str, code: object) -> None:
+    """What a service refuses whoever asks, or whatever he asks, is told apart by the words of a 403 alone."""
+    assert of_status(403, {"error": {"message": message, "code": code}}, None).error_kind == kind
 
 
 def body_for(**changes: Any) -> dict[str, Any]:

@@ -113,6 +113,30 @@ def test_thinking_without_its_beginning_is_no_reply() -> None:
     assert said.value == LabelReply(label="a </think> b"), "what stands in a text is text"
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        '{"label": "Use the </think> tag twice",}',
+        '{"label": "Use the </think> tag {twice}",}',
+        '```json\n{"label": "Use the </think> tag twice",}\n```',
+        'Here it is: {"label": "Use the </think> tag twice",}',
+        'Is it {a}?</think>\n{"label": "Use the </think> tag twice"}',
+        'Is it {a}?</think>\n{"label": "Use the </think> tag twice",}',
+    ],
+)
+def test_a_reply_is_not_cut_within_a_string(reply: str) -> None:
+    parsed = parse_reply(reply, "type_label")
+    assert isinstance(parsed.value, LabelReply) and parsed.value.label.startswith("Use the </think> tag"), parsed.error
+
+
+def test_thinking_is_no_reply_though_nothing_else_holds_an_object() -> None:
+    for reply in ('Perhaps {"label": "Draft"}.\n</think>\nI would rather not.', 'Is it {"label": "Draft"}?</think>'):
+        parsed = parse_reply(reply, "type_label")
+        assert parsed.value is None and "no JSON object" in str(parsed.error)
+    begun = parse_reply('{"label": "Draft"}, or not?\n</think>\n' + GOOD, "type_label")
+    assert begun.value == LabelReply(label="Legal Texts"), "thinking may begin with a draft"
+
+
 def test_many_lines_behind_a_code_fence_are_quick() -> None:
     started = time.perf_counter()
     assert parse_reply("```json" + "\n" * 20_000 + GOOD, "type_label").value == LabelReply(label="Legal Texts")

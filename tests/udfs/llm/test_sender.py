@@ -24,7 +24,7 @@ from tests.udfs.llm.support import (
     text_of,
     with_known_text,
 )
-from udfs.llm.circuit import BAD_REQUESTS_BEFORE_OPENING
+from udfs.llm.circuit import BAD_REQUESTS_BEFORE_OPENING, FORBIDDEN_BEFORE_OPENING
 from udfs.llm.retry import RetryPolicy
 from udfs.llm.sender import LONGEST_CHAIN, OUTCOMES_PER_BATCH, send
 from udfs.llm.spool import SpoolUnavailable
@@ -229,6 +229,42 @@ def test_one_refused_request_among_good_ones_is_a_fault_of_its_row(tmp_path: Pat
         settings=LlmSettings(concurrency=1),
     )
     assert sorted(row["status"] for row in found.values()) == ["lasting"] + ["ok"] * 9
+
+
+def test_rows_that_a_firewall_does_not_like_are_rejected_and_the_others_go_on(tmp_path: Path) -> None:
+    """Its refusals are quick, and come together where the rows are those of one document."""
+    few = FORBIDDEN_BEFORE_OPENING - 1
+
+    async def script(request: Request) -> Reply:
+        if int(text_of(request)) < 2 * few:
+            return failed(ErrorKind.FORBIDDEN, "HTTP 403: forbidden")
+        await asyncio.sleep(0.01)
+        return Reply("ok", text=GOOD)
+
+    texts = [str(number) for number in (*range(few), *range(100, 140), *range(few, 2 * few))]
+    teacher = Scripted(script)
+    found = sent(teacher, request_rows(texts), tmp_path, proven=True)
+    assert {(row["status"], row["error_kind"]) for row in found.values()} == {("ok", None), ("lasting", "forbidden")}
+    assert sum(row["status"] == "lasting" for row in found.values()) == 2 * few and len(teacher.asked) == len(texts)
+    alone = sent(Scripted(script), request_rows(texts[:few]), tmp_path, proven=True)
+    assert {row["status"] for row in alone.values()} == {"lasting"}, "and a run of nothing else goes on as well"
+
+
+def test_a_key_that_is_taken_back_stops_the_run_and_costs_few_rows(tmp_path: Path) -> None:
+    """Answers to what was sent before still come in meanwhile."""
+
+    async def script(request: Request) -> Reply:
+        if len(teacher.asked) > 60:
+            return failed(ErrorKind.FORBIDDEN, "HTTP 403: forbidden")
+        await asyncio.sleep(0.05 + 0.002 * (int(text_of(request)) % 20))
+        return Reply("ok", text=GOOD)
+
+    teacher = Scripted(script)
+    settings = LlmSettings(concurrency=20, max_error_share=1.0)
+    found = sent(teacher, request_rows([str(number) for number in range(400)]), tmp_path, settings=settings)
+    states = [row["status"] for row in found.values()]
+    assert states.count("ok") == 60 and states.count("lasting") < FORBIDDEN_BEFORE_OPENING
+    assert states.count("fatal") == 400 - 60 - states.count("lasting") and len(teacher.asked) < 60 + 60
 
 
 def test_what_cannot_fit_is_rejected_unsent(tmp_path: Path) -> None:

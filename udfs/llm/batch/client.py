@@ -55,9 +55,12 @@ class BatchClient:
             timeout=endpoint.timeout_s,
             max_retries=0,  # a step that failed for the moment is tried at the next look; nothing is uploaded twice
             default_query=endpoint.query,
-            # A key in a header of its own would be shown to whatever host a redirect names.
-            http_client=openai.DefaultHttpxClient(follow_redirects=not self._own),
+            http_client=openai.DefaultHttpxClient(follow_redirects=False),
         )
+        # Some services keep files in a storage at another host. The package shows it no `Authorization`; a key in a
+        # header of its own would be shown to whatever host a redirect names.
+        downloading = openai.DefaultHttpxClient(follow_redirects=not self._own)
+        self._downloads = self._client.with_options(http_client=downloading)
 
     def upload(self, name: str, content: BinaryIO) -> str:
         """Store a file of requests; its id."""
@@ -144,9 +147,10 @@ class BatchClient:
     def close(self) -> None:
         """Close all connections."""
         self._client.close()
+        self._downloads.close()
 
     def _content(self, file_id: str) -> AbstractContextManager[Any]:
-        return self._client.files.with_streaming_response.content(file_id, extra_headers=self._own)
+        return self._downloads.files.with_streaming_response.content(file_id, extra_headers=self._own)
 
     def _asked(self, ask: Callable[[], T]) -> T:
         with self._faults():

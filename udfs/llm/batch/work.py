@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -21,7 +21,6 @@ from udfs.llm.batch.client import BatchClient, ProviderFault
 from udfs.llm.batch.lines import read_result
 from udfs.llm.batch.store import INPUT, BatchFile, BatchStore, Endpoint, Intent
 from udfs.llm.caller import Called, Origin, last_word, record_of
-from udfs.llm.calls import CallRow
 from udfs.llm.circuit import COMMONEST, WINDOW, Circuit
 from udfs.llm.faults import scrub
 from udfs.llm.outcome import outcome_of_reply
@@ -39,6 +38,9 @@ _REFUSED = {
     "model_not_found": ErrorKind.NOT_FOUND,
     "server_error": ErrorKind.SERVER,
 }
+
+
+_Replied = tuple[dict[str, Any], Reply]  # a call of a batch, as its store tells it, and what came of it
 
 
 class ResultsGone(ProviderFault):
@@ -261,39 +263,50 @@ class BatchWork:
     def _results(self, batch: Batch, intent: Intent, without: Collection[str] = ()) -> Collected:
         """Every line with a result becomes a call in the spool. A repetition makes the same rows, with the same ids."""
         calls = {call["key"]: call for call in self.store.calls(intent.name)}
-        client, collected, circuit = self._client(intent), Collected(), Circuit(max_error_share=1.0)
+        collected, circuit = Collected(), Circuit(max_error_share=1.0)
         # A batch of nothing but refusals does not say whether the settings are wrong or the rows. One call speaks for
         # all: they have the same parameters, further ones but for their limit.
         one = next((call for call in calls.values() if call["parent_key"] is None), None)
         if one is not None and self._answered(intent.stage, one["parameters"]):
             circuit.prove()
         sentences: dict[str, str] = {}
+        forbidden: list[_Replied] = []
         with segment_writer(self._spool, intent.stage, f"{self._run_id}~batch~{intent.name}") as write:
-            for file_id in (one for one in _result_files(batch) if one not in without):
-                for line in client.lines(file_id):
-                    result = read_result(line, client.key) if line.strip() else None
-                    if result is None or result.key not in calls:
-                        collected.unknown += bool(line.strip())
-                        continue
-                    if result.reply is None:
-                        collected.not_run += 1
-                        continue
-                    row, reply = self._row(calls.pop(result.key), result.reply, intent, circuit)
-                    write(orjson.dumps({name: value for name, value in row.items() if value is not None}) + b"\n")
+            for call, reply in self._replies(batch, intent, without, calls, collected):
+                if reply.error_kind == ErrorKind.FORBIDDEN:
+                    forbidden.append((call, reply))
+                else:
+                    reply = circuit.judge(_as_last_word(call, reply))
+                    write(self._record(call, reply, intent))
                     _count(collected, reply, sentences)
+            for call, reply in _judged_together(forbidden, collected, circuit):
+                write(self._record(call, reply, intent))
+                _count(collected, reply, sentences)
         collected.fatal = circuit.opened_by or _too_many(collected, sentences, intent.max_error_share)
         return collected
 
-    def _row(self, call: dict[str, Any], reply: Reply, intent: Intent, circuit: Circuit) -> tuple[CallRow, Reply]:
-        """The record of a call, and its reply as it counts."""
-        root = call["parent_key"]
-        if root is not None:
-            reply = last_word(reply, outcome_of_reply(root, reply, call["task"]))
-        reply = circuit.judge(reply)
-        called = Called(call["key"], root, call["task"], call["prompt_sha"], orjson.loads(call["parameters"]))
+    def _replies(
+        self, batch: Batch, intent: Intent, without: Collection[str], calls: dict[str, Any], collected: Collected
+    ) -> Iterator[_Replied]:
+        """The reply to each of `calls` that ran, which is taken out of them; other lines are only counted."""
+        client = self._client(intent)
+        for file_id in (one for one in _result_files(batch) if one not in without):
+            for line in client.lines(file_id):
+                result = read_result(line, client.key) if line.strip() else None
+                if result is None or result.key not in calls:
+                    collected.unknown += bool(line.strip())
+                elif result.reply is None:
+                    collected.not_run += 1
+                else:
+                    yield calls.pop(result.key), result.reply
+
+    def _record(self, call: dict[str, Any], reply: Reply, intent: Intent) -> bytes:
+        """The record of a call, as a line of the spool."""
+        parameters = orjson.loads(call["parameters"])
+        called = Called(call["key"], call["parent_key"], call["task"], call["prompt_sha"], parameters)
         name = hashlib.sha256(f"{call['key']}\nbatch {intent.name}".encode()).hexdigest()
         row = record_of(Origin(intent.stage, self._run_id, BATCH), called, reply, name)
-        return row, reply
+        return orjson.dumps({name: value for name, value in row.items() if value is not None}) + b"\n"
 
     def _remove_files(self, intent: Intent) -> None:
         """Prompts and replies need not lie at the provider any longer; one that keeps them is no fault of the run."""
@@ -319,6 +332,25 @@ def _delete(client: BatchClient, file_id: str) -> None:
 def _result_files(batch: Batch) -> list[str]:
     """Answers first: whether a malformed request is a fault of its row depends on whether others got through."""
     return [file_id for file_id in (batch.output_file_id, batch.error_file_id) if file_id]
+
+
+def _as_last_word(call: dict[str, Any], reply: Reply) -> Reply:
+    """A reply as it counts where it is one to a further call."""
+    root = call["parent_key"]
+    return reply if root is None else last_word(reply, outcome_of_reply(root, reply, call["task"]))
+
+
+def _judged_together(forbidden: list[_Replied], collected: Collected, circuit: Circuit) -> list[_Replied]:
+    """The forbidden calls of a batch as they count: by their share of all that ran, which is known at its end alone.
+
+    Error lines stand together, so that no answer is among them: one by one they would look like a key taken back.
+    """
+    ran = collected.answered + collected.failed.total() + len(forbidden)
+    status = circuit.of_forbidden(len(forbidden), ran)
+    judged = [(call, replace(reply, status=status)) for call, reply in forbidden]
+    if judged and status == "fatal":
+        circuit.open(judged[0][1])
+    return judged
 
 
 def _count(collected: Collected, reply: Reply, sentences: dict[str, str]) -> None:
