@@ -46,7 +46,7 @@ bench: setup ## benchmarks: ratios against named peers in the same run
 	$(PYTEST) -m bench -s
 
 faults: setup $(STAMPS)/servers ## long tests: processes killed, disks full, servers that misbehave, servers of others
-	$(PYTEST) -m faults
+	$(PYTEST) -m faults -rs
 
 cluster: setup ## long tests: whole runs on several executors, on a standalone cluster, in pieces, begun again
 	$(PYTEST) -m cluster
