@@ -11,14 +11,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from jobs.runtime.analysis import Analyst, find, listed, open_root, parameters, printed
+from jobs.runtime.analysis import Analyst, as_csv, as_json, find, listed, open_root, parameters, printed
 from jobs.runtime.errors import LongloomError
 from jobs.runtime.session import build_session
 from jobs.runtime.settings import load_settings
 from jobs.runtime.tables import Tables
 from jobs.runtime.views import create_views
 
-FORMATS = ("table", "csv", "json")
+FORMATS = {"table": printed, "csv": as_csv, "json": as_json}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -57,20 +57,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a question's parameter, or section.key"
     )
-    parser.add_argument("--format", choices=FORMATS, default="table")
+    parser.add_argument("--format", choices=tuple(FORMATS), default="table")
     return parser
 
 
 def _answer(analyst: Analyst, given: argparse.Namespace, values: dict[str, Any]) -> str:
     frame = analyst.sql(given.sql) if given.sql else analyst.ask(given.name, values)
-    answer = frame.toPandas()
+    answer = analyst.collected(frame, given.name or "--sql")
     if analyst.unwritten:
         print(f"longloom: the root has no {', '.join(analyst.unwritten)} yet; counted as empty", file=sys.stderr)
-    if given.format == "csv":
-        return str(answer.to_csv(index=False)).rstrip("\n")
-    if given.format == "json":
-        return str(answer.to_json(orient="records", lines=True, force_ascii=False)).rstrip("\n")
-    return printed(answer)
+    return FORMATS[given.format](answer)
 
 
 def _viewed(made: Sequence[str], left_out: dict[str, str]) -> Iterator[str]:

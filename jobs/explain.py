@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from itertools import chain
 from typing import Any
 
@@ -26,6 +27,7 @@ from jobs.stages import STAGES
 
 BY_NAME = {stage.name: stage for stage in STAGES}
 SHOWN = 240  # characters of a text
+FEW = 3  # ids shown of the rows of a table that were made from a row
 CALL = ("id", "teacher", "model", "status", "tokens_in", "tokens_out", "prompt_sha", "parameters", "text")
 OTHERS = {"answerable_call": "the answerability", "other_call": "the other draw"}  # calls beside the one that stands
 HIDDEN = frozenset(
@@ -48,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
             tables = Tables(spark, settings.storage)
             require_layout(tables)
             suit_plans(spark, tables.storage)
-            told = explain(tables, given.id)
+            told = explain(tables, given.id, whole=given.json)
         finally:
             spark.stop()
     except LongloomError as error:
@@ -58,8 +60,11 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def explain(tables: Tables, wanted: str) -> dict[str, Any]:
-    """The chain of a row as plain data, or the executions of a run. Raises SettingsFault for an unknown id."""
+def explain(tables: Tables, wanted: str, whole: bool = False) -> dict[str, Any]:
+    """The chain of a row as plain data, or the executions of a run. Raises SettingsFault for an unknown id.
+
+    What was made from the row is told by all its ids in the `whole`, else by their count and the first few.
+    """
     found = find(tables, [wanted])
     if len(found) > 1:
         some = ", ".join(f"{one.table} {one.id[:16]}" for one in found[:8])
@@ -72,10 +77,11 @@ def explain(tables: Tables, wanted: str) -> dict[str, Any]:
             raise SettingsFault([f"{wanted}: {why}"])
         return {"run": runs[0]["run_id"], "executions": runs}
     levels = ancestors(tables, found[0])
+    made = descendants(tables, found[0], None if whole else FEW)
     calls = calls_of(tables, chain.from_iterable(levels))
     return {
         "levels": [[_told(tables, one, calls) for one in level] for level in levels],
-        "made_from_it": descendants(tables, found[0]),
+        "made_from_it": {name: one.ids if whole else asdict(one) for name, one in made.items()},
         "versions": written_by(tables, str(found[0].row["run_id"])),
     }
 
@@ -131,9 +137,9 @@ def _lines(told: dict[str, Any]) -> Iterator[str]:
                 yield f"{pad}      reply: {_short(other['text'])}"
             for sentence in one.get("gates", ()):
                 yield f"{pad}    passed {sentence}"
-    for table, ids in told["made_from_it"].items():
-        some = ", ".join(i[:16] for i in ids[:3]) + (" …" if len(ids) > 3 else "")
-        yield f"made from it: {len(ids)} in {table} ({some})"
+    for table, made in told["made_from_it"].items():
+        some = ", ".join(i[:16] for i in made["ids"]) + (" …" if made["count"] > FEW else "")
+        yield f"made from it: {made['count']} in {table} ({some})"
     if told["versions"]:
         yield f"MLflow run {told['versions'][0]['run_id']} wrote, among others:"
         tables = {one["table"] for level in told["levels"] for one in level}

@@ -14,7 +14,7 @@ from jobs.runtime.exporting import CARD_TEST_SHARE, FORMATS, write, write_card
 from jobs.runtime.health import no_client
 from jobs.runtime.layout import require_layout
 from jobs.runtime.plan_mode import suit_plans
-from jobs.runtime.publishing import push
+from jobs.runtime.publishing import push, unpushable
 from jobs.runtime.session import build_session
 from jobs.runtime.settings import load_settings
 from jobs.runtime.tables import Tables
@@ -80,6 +80,8 @@ def _faults(given: argparse.Namespace, formats: Sequence[str]) -> list[str]:
         faults.append(f"--out {given.out}: {missing}")
     if given.push and not given.card:
         faults.append("--push: needs --card, so that nobody meets rows without knowing what they are")
+    if given.push:  # a folder that was written is refused by the next try
+        faults += unpushable(given.out, given.push, given.token_env)
     return faults
 
 

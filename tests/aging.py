@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-REMOVED_AT = re.compile(r'("deletionTimestamp":)(\d+)')  # in a Delta log
+HAPPENED_AT = re.compile(r'("(?:deletionTimestamp|createdTime)":)(\d+)')  # in a Delta log
 
 
 def grow_older(spark: SparkSession, root: str, hours: int) -> None:
@@ -21,7 +21,7 @@ def grow_older(spark: SparkSession, root: str, hours: int) -> None:
             if path.parent.name == "_delta_log" and path.suffix == ".json":
                 text = path.read_text(encoding="utf-8")
                 path.write_text(
-                    REMOVED_AT.sub(lambda m: f"{m[1]}{int(m[2]) - hours * 3_600_000}", text), encoding="utf-8"
+                    HAPPENED_AT.sub(lambda m: f"{m[1]}{int(m[2]) - hours * 3_600_000}", text), encoding="utf-8"
                 )
             os.utime(path, (then, then))
     jvm = spark.sparkContext._jvm

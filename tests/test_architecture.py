@@ -59,7 +59,7 @@ ROOMS = (
             "jobs.runtime sql udfs.llm udfs.readers udfs.tokens udfs.alike udfs.models.errors udfs.models.files "
             "udfs.models.influence.support graphs.checkpoints graphs.values"
         ),
-        words("pyspark delta mlflow pydantic yaml fsspec pandas pyarrow zstandard huggingface_hub"),
+        words("pyspark py4j delta mlflow pydantic yaml fsspec pandas pyarrow zstandard huggingface_hub"),
     ),
     Room("jobs", words("jobs.runtime jobs.stages"), words("pyspark")),
 )

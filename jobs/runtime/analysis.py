@@ -5,13 +5,18 @@ What is asked stands in `sql/analysis`; this knows storage and sessions and no f
 
 from __future__ import annotations
 
+import json
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pandas as pd
-from pyspark.errors import AnalysisException, ParseException
-from pyspark.sql import DataFrame
+import pyarrow as pa
+from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
+from pyspark.errors import AnalysisException, ParseException, PySparkException
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 import sql
@@ -26,6 +31,7 @@ NEVER_MISSED = frozenset({"deferrals", "tombstones", "stage_runs", "imports"})  
 # Selection by order measures nothing: the funnel of such a root is whole, questions about measurements are not.
 WHOLE_WITHOUT = {"funnel": frozenset({"influence"})}
 LONGEST = 60  # characters of a printed value
+FAILURES = (PySparkException, Py4JJavaError, pa.ArrowException)  # pyspark does not wrap what a missing file raises
 
 
 class Analyst:
@@ -34,6 +40,7 @@ class Analyst:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self._opened: set[str] = set()
+        self._states: dict[str, tuple[str, int]] = {}  # side → table and its older version that is read as this side
         self.unwritten: list[str] = []  # tables that queries read and the root does not have yet
 
     def ask(self, name: str, values: Mapping[str, Any] | None = None) -> DataFrame:
@@ -90,11 +97,56 @@ class Analyst:
         if len(state) < 8 and state.isdigit():
             if int(state) > newest:
                 raise SettingsFault([f"{side}={state}: {table} has versions 0 to {newest}"])
-            return self._tables.read(table, version=int(state))
+            return self._older(table, side, int(state))
         found = self._tables.read(table).where(F.col("run_id").startswith(state))
         if found.isEmpty():
             raise SettingsFault([f"{side}={state}: no row of {table} was written by a run whose id begins so"])
         return found
+
+    def _older(self, table: str, side: str, version: int) -> DataFrame:
+        self._states[side] = table, version
+        try:
+            return self._tables.read(table, version=version)
+        except FAILURES as error:
+            told = f"{side}={version}: {table} cannot be read as of this version any more, its log is gone"
+            raise SettingsFault([f"{told}: {why_not(error)}"]) from None
+
+    def collected(self, answer: DataFrame, asked: str) -> pd.DataFrame:
+        """The rows of an answer. Raises SettingsFault for what goes wrong only when they are computed."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # pyspark warns with the whole stack of what it raises behind it
+                return answer.toPandas()
+        except FAILURES as error:
+            gone = self._gone(_words(error))
+            raise SettingsFault(gone or [f"{asked}: {why_not(error)}"]) from None
+
+    def _gone(self, said: str) -> list[str]:
+        """A sentence for each side of a comparison that needs the file which is said to be missing."""
+        file = re.search(r"[^/\s]+\.parquet", said) if "FILE_NOT_EXIST" in said else None
+        told = []
+        for side, (table, version) in self._states.items():
+            files = self._tables.read(table, version=version).inputFiles() if file else []
+            if file and any(path.endswith(file[0]) for path in files):
+                told.append(
+                    f"{side}={version}: files of {table} as of this version are gone, a vacuum took them; "
+                    f"{self._readable(table)}"
+                )
+        return told
+
+    def _readable(self, table: str) -> str:
+        """Which versions can be asked for whatever vacuums took: those that were newest within what each retained."""
+        newest = self._tables.version(table)
+        history = self._tables.spark.sql(f"DESCRIBE HISTORY {self._tables.sql_name(table)}")
+        commits = history.select("version", "timestamp", "operation", "operationParameters").collect()
+        first = 0
+        for vacuum in (commit for commit in commits if commit["operation"] == "VACUUM START"):
+            given = vacuum["operationParameters"]
+            retained = int(given.get("specifiedRetentionMillis") or given["defaultRetentionMillis"])
+            edge = vacuum["timestamp"] - timedelta(milliseconds=retained)
+            before = [c["version"] for c in commits if c["version"] < vacuum["version"] and c["timestamp"] <= edge]
+            first = max(first, *before, 0)
+        return f"versions {first} to {newest} can be asked for" if first else f"the newest version is {newest}"
 
     def _run(self, text: str, asked: str) -> DataFrame:
         try:
@@ -145,6 +197,7 @@ def printed(answer: pd.DataFrame) -> str:
     """An answer as aligned text: numbers to four figures, long values cut."""
     if answer.empty:
         return "(no rows)"
+    answer = plain(answer)
     shown = answer.map(_cell)
     right = [column for column in answer if pd.api.types.is_numeric_dtype(answer[column])]
     widths = {column: max(len(str(column)), *map(len, shown[column])) for column in shown}
@@ -158,22 +211,68 @@ def printed(answer: pd.DataFrame) -> str:
     )
 
 
+def as_csv(answer: pd.DataFrame) -> str:
+    """An answer as CSV; what is nested stands in its field as JSON."""
+    return str(plain(answer).map(_nested).to_csv(index=False)).rstrip("\n")
+
+
+def as_json(answer: pd.DataFrame) -> str:
+    """An answer as JSON, a line a row."""
+    rows = plain(answer).to_json(orient="records", lines=True, force_ascii=False, double_precision=15)
+    return str(rows).rstrip("\n")
+
+
+def plain(answer: pd.DataFrame) -> pd.DataFrame:
+    """An answer in values that JSON has, each column under a name of its own: of two `id` the second is `id_2`."""
+    names: list[str] = []
+    for name in map(str, answer.columns):
+        tries = (name if number == 1 else f"{name}_{number}" for number in range(1, len(answer.columns) + 1))
+        names.append(next(one for one in tries if one not in names))
+    columns = [answer.iloc[:, at] for at in range(len(names))]
+    values = [
+        pd.Series([_plain(value) for value in column], column.index, dtype=object) if column.dtype == object else column
+        for column in columns
+    ]
+    return pd.DataFrame(dict(zip(names, values, strict=True)))
+
+
+def _plain(value: Any) -> Any:
+    """A value without what only Python has: arrays as lists, structs as objects, bytes in hex, no numbers as null."""
+    if isinstance(value, Row):  # a tuple by itself, without its names
+        value = value.asDict()
+    if isinstance(value, dict):
+        return {str(key): _plain(held) for key, held in value.items()}
+    if hasattr(value, "tolist"):  # of numpy
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(held) for held in value]
+    if isinstance(value, bytes | bytearray):
+        return value.hex()
+    return None if isinstance(value, float) and value != value else value
+
+
+def _nested(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | dict) else value
+
+
 def _compared(names: Sequence[str]) -> bool:
     return any(name.rpartition("_")[2] in SIDES for name in names)
 
 
 def _cell(value: Any) -> str:
+    value = _nested(value)
     if value is None or value != value:  # null, or not a number
         return "–"
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
-    text = " ".join(f"{value:,}".split()) if isinstance(value, int) else " ".join(str(value).split())
+    number = isinstance(value, int) and not isinstance(value, bool)
+    text = f"{value:,}" if number else " ".join(str(value).split())
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def why_not(error: Exception) -> str:
     """What Spark says, without its plan: the sentence up to the position or the first empty line."""
-    text = str(error).partition("\n\n")[0]
+    text = _words(error).partition("\n\n")[0]
     text = re.split(r"; line \d+ pos \d+|;\n|\n== SQL|SQLSTATE:", text)[0]
     what = " ".join(text.split()).rstrip(" .;")
     column = re.search(r"UNRESOLVED_COLUMN.*?with name `(\w+)`", what)
@@ -183,3 +282,12 @@ def why_not(error: Exception) -> str:
         what = what.partition(". ")[0]
         return f"{what}. Tables stand after FROM or JOIN by their bare names: {', '.join(sql.tables())}"
     return what
+
+
+def _words(error: BaseException) -> str:
+    """What an error says; of one that only came through from the JVM its first cause that names its kind, no stack."""
+    thrown, causes = getattr(error, "java_exception", None), []
+    while thrown is not None:
+        causes.append(str(thrown.getMessage() or thrown.toString()))
+        thrown = thrown.getCause()
+    return next((said for said in causes if said.startswith("[")), causes[-1]) if causes else str(error)

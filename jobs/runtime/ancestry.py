@@ -5,9 +5,11 @@ It reads tables one level at a time, each table by a small job of its own; what 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import reduce
+from itertools import chain
 from typing import Any
 
 from pyspark.sql import Column, DataFrame
@@ -33,6 +35,14 @@ class Found:
     @property
     def id(self) -> str:
         return str(self.row["id"])
+
+
+@dataclass
+class Made:
+    """Rows of one table: how many, and the ids of some or all."""
+
+    count: int = 0
+    ids: list[str] = field(default_factory=list)
 
 
 def find(tables: Tables, ids: Sequence[str], among: Iterable[str] | None = None) -> list[Found]:
@@ -71,23 +81,61 @@ def ancestors(tables: Tables, start: Found) -> list[list[Found]]:
         levels.append(level)
 
 
-def descendants(tables: Tables, start: Found) -> dict[str, list[str]]:
-    """Ids of all rows made from a row, by table."""
+def descendants(tables: Tables, start: Found, most: int | None = None) -> dict[str, Made]:
+    """The rows made from a row, by table: how many, and the ids of the first `most` of each (without it, of all).
+
+    A file can have millions. Their ids stay in Spark: only those that are asked for come here.
+    """
     reads = tables_read(tables)
-    made: dict[str, list[str]] = {}
-    level, seen, here = [start.id], {start.id}, {start.table}
-    while level:
-        is_child = F.arrays_overlap("parent_ids", F.array(*[F.lit(i) for i in level]))
-        readers = {name for name, inputs in reads.items() if inputs & here}
-        level, here = [], set()
-        for name, ids in _each(tables, is_child, readers).items():
-            fresh = [i for i in ids if i not in seen]
-            seen.update(fresh)
-            level += fresh
+    made: dict[str, Made] = {}
+    levels: dict[str, list[DataFrame]] = defaultdict(list)
+    level, here = tables.spark.createDataFrame([(start.id,)], "id string"), {start.table}
+    try:
+        while here:
+            readers = {name for name, inputs in reads.items() if inputs & here}
+            fresh = _made_from(tables, level, sorted(readers - NOT_FOLLOWED), levels)
+            for name, (frame, count) in fresh.items():
+                levels[name].append(frame)
+                told = made.setdefault(name, Made())
+                told.count += count
+                told.ids += _first(frame, None if most is None else most - len(told.ids))
+            here = set(fresh)
             if fresh:
-                here.add(name)
-                made.setdefault(name, []).extend(fresh)
+                level = reduce(DataFrame.union, [frame.select("id") for frame, _ in fresh.values()])
+    finally:
+        for frame in chain.from_iterable(levels.values()):
+            frame.unpersist()
     return made
+
+
+def _made_from(
+    tables: Tables, level: DataFrame, readers: Iterable[str], met: Mapping[str, Sequence[DataFrame]]
+) -> dict[str, tuple[DataFrame, int]]:
+    """Rows [id, place] of each table that have a parent in the level and were not met before, computed, and how many.
+
+    An id tells its table, so it is met again in the same table or not at all.
+    """
+
+    def children(name: str) -> tuple[DataFrame, int]:
+        # Where a row lies, so that the first ones are the same however Spark joins.
+        rows = tables.read(name).select("id", "parent_ids", F.monotonically_increasing_id().alias("place"))
+        rows = rows.select("id", "place", F.explode("parent_ids").alias("parent"))
+        found = rows.join(level.select(F.col("id").alias("parent")), "parent", "left_semi")
+        found = found.groupBy("id").agg(F.min("place").alias("place"))
+        for before in met.get(name, ()):
+            found = found.join(before, "id", "left_anti")
+        found = found.persist()
+        return found, found.count()
+
+    return {name: one for name, one in of_each(filter(tables.exists, readers), children).items() if one[1]}
+
+
+def _first(frame: DataFrame, most: int | None) -> list[str]:
+    """Ids in the order in which their rows lie in the table."""
+    if most is not None and most <= 0:
+        return []
+    ordered = frame.orderBy("place")
+    return [row["id"] for row in (ordered if most is None else ordered.limit(most)).select("id").collect()]
 
 
 def tables_read(tables: Tables) -> dict[str, set[str]]:

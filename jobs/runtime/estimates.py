@@ -107,6 +107,11 @@ def share_seen(seen: int, among: int, assumed: Range) -> Range:
     return Range(max(0.0, share - doubt), share, min(1.0, share + doubt))
 
 
+def tries_per_success(share: Range) -> Range:
+    """How many are tried for one that succeeds, by the share of them that do; where few do, twice as many at most."""
+    return Range(1 / share.high, 1 / share.expected, 1 / max(share.low, min(0.1, share.expected / 2)))
+
+
 def reply_tokens(task: str, measured: Measured | None, most: int) -> Range:
     """Tokens of one reply."""
     if measured is not None and measured.counts:

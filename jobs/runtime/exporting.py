@@ -10,8 +10,9 @@ import posixpath
 from collections.abc import Sequence
 
 import fsspec
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType, DataType, StringType, StructType
 
 from jobs.runtime.analysis import open_root
 from jobs.runtime.card import card
@@ -21,11 +22,16 @@ from jobs.runtime.tables import Tables
 
 FORMATS = ("jsonl", "parquet")
 CARD_TEST_SHARE = 0.05
+NOT_WRITTEN = ("position", "together")
 SUFFIX = {"jsonl": ("json", ".json", ".jsonl"), "parquet": ("parquet", ".parquet", ".parquet")}
 
 
 def training_rows(tables: Tables) -> DataFrame:
-    """One row per selected sample: `messages` for a chat trainer, and what the row is."""
+    """One row per selected sample: `messages` for a chat trainer, what the row is, and what is NOT_WRITTEN.
+
+    Rows of one value in `together` belong into one split: ids of documents. An imported row is a document of its own,
+    so the hash of its text stands for it there: several questions about one paper are several rows.
+    """
     chosen = tables.kept("training_set").select("sample", "position", "n_tokens", "rank", "score", "hmp", "cas")
     samples = tables.kept("samples").withColumnRenamed("id", "sample")
     facts = F.transform(
@@ -35,11 +41,11 @@ def training_rows(tables: Tables) -> DataFrame:
             d["licence"].alias("licence"),
         ),
     )  # fmt: skip
-    given = []
+    given, together = [], F.col("documents.doc_id")
     if tables.exists("imports"):
         sources = tables.read("imports").select(F.col("id").alias("import"), "record_id", "split")
         samples = samples.withColumn("import", F.col("parent_ids")[0]).join(sources, "import")
-        given = ["record_id", "split"]
+        given, together = ["record_id", "split"], F.array(F.sha2("context", 256))
     return chosen.join(samples, "sample").select(
         F.col("sample").alias("id"),
         "messages",
@@ -59,17 +65,19 @@ def training_rows(tables: Tables) -> DataFrame:
         "hmp",
         "cas",
         "position",
+        together.alias("together"),
     )
 
 
 def write(tables: Tables, out: str, formats: Sequence[str], test_share: float = 0.0) -> dict[str, int]:
-    """Write `out/<format>/<split>-00000-of-NNNNN.*`; rows per format. Splits are made by source document.
+    """Write `out/<format>/<split>-00000-of-NNNNN.*`; rows per format. Splits are made by source document or text.
 
     Raises SettingsFault when the training set is empty or `out` holds files already.
     """
-    rows = training_rows(tables).orderBy("setting", "position").drop("position").persist()
+    ordered = training_rows(tables).orderBy("setting", "position").persist()
+    rows = ordered.drop(*NOT_WRITTEN)
     try:
-        held = [(row[0], row[1]) for row in rows.select("id", "documents.doc_id").toLocalIterator()]
+        held = [(row[0], row[1]) for row in ordered.select("id", "together").toLocalIterator()]
         if not held:
             raise SettingsFault([f"{tables.state}: the training set is empty; run jobs/synthesize.py first"])
         require_empty(out)
@@ -80,13 +88,32 @@ def write(tables: Tables, out: str, formats: Sequence[str], test_share: float = 
         parts = {TRAIN: rows.join(marks, "id", "left_anti"), TEST: rows.join(marks, "id", "left_semi")}
         for name in formats:
             for split in counts:
-                write_format(parts[split] if TEST in counts else rows, posixpath.join(out, name), name, split)
+                part = parts[split] if TEST in counts else rows
+                write_format(filled(part) if name == "jsonl" else part, posixpath.join(out, name), name, split)
         with files.open(posixpath.join(folder, "export.json"), "w") as stream:
             told = {"rows": len(held), "splits": counts, "formats": list(formats)}
             json.dump(told | {"training_set": tables.version("training_set")}, stream)
     finally:
-        rows.unpersist()
+        ordered.unpersist()
     return dict.fromkeys(formats, len(held))
+
+
+def filled(rows: DataFrame) -> DataFrame:
+    """The rows with "" for a text and [] for a list that is null.
+
+    Loaders take a column's type from the first lines: a field that turns up later, or is null there, breaks them.
+    """
+    return rows.select(*[_filled(F.col(field.name), field.dataType).alias(field.name) for field in rows.schema.fields])
+
+
+def _filled(column: Column, kind: DataType) -> Column:
+    if isinstance(kind, StringType):
+        return F.coalesce(column, F.lit(""))
+    if isinstance(kind, ArrayType):
+        return F.coalesce(F.transform(column, lambda one: _filled(one, kind.elementType)), F.array().cast(kind))
+    if isinstance(kind, StructType):
+        return F.struct(*[_filled(column[field.name], field.dataType).alias(field.name) for field in kind.fields])
+    return column
 
 
 def require_empty(out: str) -> None:
@@ -101,7 +128,7 @@ def write_card(tables: Tables, out: str, name: str) -> None:
     files, folder = fsspec.core.url_to_fs(out)
     with files.open(posixpath.join(folder, "export.json"), "r") as stream:
         told = json.load(stream)
-    schema = training_rows(tables).drop("position").schema
+    schema = training_rows(tables).drop(*NOT_WRITTEN).schema
     text = card(open_root(tables), schema, told["splits"], told["formats"], name, told["training_set"])
     with files.open(posixpath.join(folder, "README.md"), "w", encoding="utf-8") as stream:
         stream.write(text)

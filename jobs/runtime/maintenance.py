@@ -132,8 +132,8 @@ def _pack(tables: Tables, name: str) -> None:
 def _ages(tables: Tables, names: Sequence[str], keep: Sequence[str]) -> list[int]:
     """Hours since each of these runs ended, rounded up.
 
-    Raises SettingsFault for a run that never was, and for one that ended before what the tables remember of their
-    removed files: the vacuum would take those for rubbish.
+    Raises SettingsFault for a run that never was, and for one that ended before what the tables of its time remember of
+    their removed files: the vacuum would take those for rubbish. A table that came later holds nothing of it.
     """
     if not keep:
         return []
@@ -144,19 +144,27 @@ def _ages(tables: Tables, names: Sequence[str], keep: Sequence[str]) -> list[int
     age = F.unix_timestamp(F.current_timestamp()) - F.unix_timestamp("at")
     rows = ended.where(F.col("run").isin(list(keep))).select("run", F.ceil((age + 1) / 3600)).collect()
     ages: dict[str, int] = {run: int(hours) for run, hours in rows}
-    remembered = min(_remembered(tables, name) for name in names)
+    memory = [(_hours_old(tables, name), _remembered(tables, name)) for name in names]
+    least = {run: min((hours for old, hours in memory if old >= age), default=age) for run, age in ages.items()}
     faults = [
         f"--keep {run}: no run of {tables.state} that its history still tells of" for run in keep if run not in ages
     ]
     faults += [
-        f"--keep {run}: it ended {ages[run]} hours ago, and the tables remember what was removed for {remembered} "
+        f"--keep {run}: it ended {ages[run]} hours ago, and the tables remember what was removed for {least[run]} "
         "hours. Export it (jobs/export.py), and name the next one to keep within that time"
         for run in keep
-        if ages.get(run, 0) > remembered
+        if run in ages and ages[run] > least[run]
     ]
     if faults:
         raise SettingsFault(faults)
     return [ages[run] for run in keep]
+
+
+def _hours_old(tables: Tables, name: str) -> int:
+    """Hours since a table was made, rounded up."""
+    made = tables.spark.sql(f"DESCRIBE DETAIL {tables.sql_name(name)}")
+    age = F.unix_timestamp(F.current_timestamp()) - F.unix_timestamp("createdAt")
+    return int(made.select(F.ceil((age + 1) / 3600)).collect()[0][0])
 
 
 def _remembered(tables: Tables, name: str) -> int:

@@ -31,6 +31,7 @@ from jobs.runtime.estimates import (
     merged,
     planned,
     share_seen,
+    tries_per_success,
 )
 from jobs.runtime.rendered import Rendered, counted, ledger_measures, rendered, teacher_of
 from jobs.runtime.rounds import rounds_settled, wanted_samples
@@ -245,8 +246,7 @@ class Planner:
             answered, accepted = answered + row["all"], accepted + row["kept"]
         if answered < LEAST_MEASURED or not accepted:
             return SAMPLES_PER_ACCEPTED.at_least(1 / self.runner.settings.targets.expected_acceptance)
-        share = share_seen(accepted, answered, NOTHING)
-        return Range(1 / share.high, 1 / share.expected, 1 / max(share.low, 0.1))
+        return tries_per_success(share_seen(accepted, answered, NOTHING))
 
     def _redraws(self) -> Range:
         """Second draws per answer: as first answers failed on the root or in its preview, else assumed."""

@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import fsspec
 from pydantic import ValidationError
-from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.runtime.comparing import Comparison, compare, result_tables
@@ -29,7 +30,7 @@ from jobs.runtime.settings import InputSettings, LineageSettings, Settings, Stor
 from jobs.runtime.sources import KINDS
 from jobs.runtime.stage import Stage
 from jobs.runtime.synthesis import Choices, Synthesis
-from jobs.runtime.tables import MISSING, Tables
+from jobs.runtime.tables import MISSING, Tables, is_readable
 from jobs.runtime.tombstones import FILES
 from jobs.runtime.tombstones import TABLE as TOMBSTONES
 from udfs.readers.hashing import hash_files
@@ -58,6 +59,7 @@ class Replay:
         settings = [self._settings(run, files) for run in made]
         faults = [*self._input_faults(files), *self._forgotten(made), *self._history_faults(made, later)]
         faults += self._program_faults(made, settings)
+        faults += self._vacuumed(made[-1], later)
         if Tables(self.spark, StorageSettings(root=self.root)).exists("stage_runs"):
             faults.append(f"--root {self.root}: holds a root already; name a new folder")
         if faults:
@@ -167,14 +169,24 @@ class Replay:
     def _program_faults(self, made: Sequence[Run], settings: Sequence[Settings]) -> Iterator[str]:
         """Stages that would make other rows from the same settings: their code or prompt has changed."""
         told = {run.run_id: given for run, given in zip(made, settings, strict=True)}
-        for name, row in self._executed(made[-1], None).items():
+        mine = F.col("run_id").isin(list(told))  # other jobs carry executions over, under names of their own
+        for name, row in self._executed(made[-1], None, mine).items():
             stage = next((one for one in self.stages if one.name == name), None)
-            if stage is None or row["run_id"] not in told:
+            if stage is None:
                 continue
             now = recipe(stage, told[row["run_id"]])
             if identity(now) != row["recipe"]:
                 changes = "; ".join(differences(json.loads(row["made_from"]), now)) or "the recipe's layout changed"
                 yield f"{name}: this program makes it otherwise than run {row['run_id']} did ({changes})"
+
+    def _vacuumed(self, last: Run, later: Sequence[Run]) -> Iterator[str]:
+        """Tables as the run left them that nothing can be compared with any more."""
+        for name in result_tables(self.stages) if later else ():
+            if not is_readable(self.spark, partial(self._as_of, name, last, later)):
+                yield (
+                    f"{name}: files of the version that run {last.run_id} left are gone. Only runs within the "
+                    "retention of jobs/maintain.py, and those that it was told to --keep, can be replayed"
+                )
 
     # -- the replay -------------------------------------------------------------------------------------
 
@@ -224,9 +236,10 @@ class Replay:
             frame = self.old.read(name).where(~F.col("run_id").isin([run.run_id for run in later]))
         return frame
 
-    def _executed(self, last: Run, before: int | None) -> dict[str, Row]:
-        """The newest execution of each stage up to a run."""
+    def _executed(self, last: Run, before: int | None, which: Column | None = None) -> dict[str, Row]:
+        """The newest execution of each stage up to a run, among those wanted."""
         rows = self.old.read("stage_runs").where(F.col("output_version") > MISSING)
+        rows = rows if which is None else rows.where(which)
         end = before if before is not None else self._next(last)
         mine = rows.where(F.col("sequence") < end) if end is not None else rows
         newest = mine.groupBy("stage").agg(F.max_by(F.struct(*mine.columns), "sequence").alias("row"))

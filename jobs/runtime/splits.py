@@ -1,7 +1,7 @@
 """Splits rows into train and test by their source documents, so that no document stands on both sides.
 
-Rows that share a document, directly or over other rows, stay together. Plain data; which rows there are was decided
-elsewhere.
+Rows that share a document, directly or over other rows, stay together. A document is whatever names it: an id, or the
+hash of a text. Plain data; which rows there are was decided elsewhere.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, TypeVar
 
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
@@ -288,6 +289,18 @@ def list_names(spark: SparkSession, folder: str) -> list[str]:
     if not files.exists(path):
         return []
     return [status.getPath().getName() for status in files.listStatus(path)]
+
+
+def is_readable(spark: SparkSession, read: Callable[[], DataFrame]) -> bool:
+    """Whether the files that a frame reads are there: of an old version, a vacuum may have dropped some."""
+    jvm = spark.sparkContext._jvm
+    assert jvm is not None
+    try:
+        paths = [jvm.org.apache.hadoop.fs.Path(jvm.java.net.URI(file)) for file in read().inputFiles()]
+    except PySparkException:  # the log of that version is gone as well
+        return False
+    settings = spark.sparkContext._jsc.hadoopConfiguration()
+    return all(path.getFileSystem(settings).exists(path) for path in paths)
 
 
 def read_text(spark: SparkSession, path: str) -> str:

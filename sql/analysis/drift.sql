@@ -1,8 +1,14 @@
 -- What has changed in the finished samples between two runs, or two versions of the table?
 -- Reads two views: samples_before and samples_after. jobs/ask.py makes them (--set before=… --set after=…, each a Delta
 -- version or the id of a run); in a catalog they are CREATE VIEW samples_before AS SELECT * FROM samples VERSION AS OF 3.
-WITH finished AS (
-  SELECT 'before' AS side, * FROM samples_before UNION ALL SELECT 'after', * FROM samples_after
+WITH finished AS (  -- columns by name: the table may have got one in between
+  SELECT 'before' AS side, setting, reject_reason, document_type, grounded_share, size(evidence) AS spans,
+         lengths.context AS context, lengths.instruction AS instruction, lengths.response AS response
+  FROM samples_before
+  UNION ALL
+  SELECT 'after' AS side, setting, reject_reason, document_type, grounded_share, size(evidence) AS spans,
+         lengths.context AS context, lengths.instruction AS instruction, lengths.response AS response
+  FROM samples_after
 ),
 facts AS (
   SELECT side, setting, 'rows' AS measure, 'answered' AS key, double(count(*)) AS value FROM finished GROUP BY side, setting
@@ -18,9 +24,9 @@ facts AS (
   FROM finished WHERE reject_reason IS NULL GROUP BY side, setting, document_type
   UNION ALL
   SELECT side, setting, 'mean of accepted', name, avg(number)
-  FROM finished LATERAL VIEW stack(5, 'tokens of context', double(lengths.context),
-         'tokens of instruction', double(lengths.instruction), 'tokens of response', double(lengths.response),
-         'grounded share', grounded_share, 'evidence spans', double(size(evidence))) AS name, number
+  FROM finished LATERAL VIEW stack(5, 'tokens of context', double(context),
+         'tokens of instruction', double(instruction), 'tokens of response', double(response),
+         'grounded share', grounded_share, 'evidence spans', double(spans)) AS name, number
   WHERE reject_reason IS NULL GROUP BY side, setting, name
 )
 SELECT setting, measure, key, max(value) FILTER (WHERE side = 'before') AS before,

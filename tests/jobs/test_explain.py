@@ -24,7 +24,7 @@ def rows(*ids: str) -> list[dict[str, Any]]:
 @pytest.mark.spark
 def test_a_prompt_is_rendered_again_while_its_text_is_the_same(spark: SparkSession) -> None:
     steps = [{"field": "tasks", "value": "sum up", "node": "n1"}]
-    held = {
+    held: dict[str, list[dict[str, Any]]] = {
         "pairings": [{"id": "pair", "setting": "single", "document_type": "report", "walk": "w", "instruction": "i",
                       "documents": ["d"]}],
         "instructions": [{"id": "i", "instruction": "Sum it up."}],
@@ -56,7 +56,7 @@ def test_gates_are_told_with_the_figures_that_passed_them() -> None:
 @pytest.mark.spark
 def test_both_draws_of_an_answer_are_told(spark: SparkSession) -> None:
     call = {"stage": "samples", "task": "answer", "teacher": "openai", "model": "m", "status": "ok", "prompt_sha": "p"}
-    held = {
+    held: dict[str, list[dict[str, Any]]] = {
         "samples": [
             {
                 "id": "s" * 32,
@@ -81,6 +81,38 @@ def test_both_draws_of_an_answer_are_told(spark: SparkSession) -> None:
     lines = [line.strip() for line in _lines(told)]
     assert lines[lines.index("the answerability, call c3: ok") + 1] == "reply: with both"
     assert "the other draw, call c1: ok" in lines and lines.index("reply: the second") < lines.index("reply: the first")
+
+
+@pytest.mark.spark
+def test_what_was_made_from_a_row_is_counted_and_its_first_ids_are_told(spark: SparkSession) -> None:
+    def made(name: str, *parents: str) -> dict[str, Any]:
+        return {"id": name, "parent_ids": list(parents), "run_id": "r"}
+
+    def read(stage: str, *inputs: str) -> dict[str, Any]:
+        return {"stage": stage, "inputs": dict.fromkeys(inputs, 0), "run_id": "other"}
+
+    calls = [made(f"{n:032}", "f" * 32) for n in (5, 3, 9, 1)]
+    held: dict[str, list[dict[str, Any]]] = {
+        "source_files": [made("f" * 32), made("e" * 32)],
+        "conversations": [*calls, calls[0], made("a" * 32, "e" * 32), {"id": "b" * 32, "parent_ids": None}],
+        # Made from two of them, once in the first round and once more by way of another.
+        "long_conversations": [made("c" * 32, calls[1]["id"], calls[2]["id"]), made("d" * 32, "c" * 32, "f" * 32)],
+        "stage_runs": [read("conversations", "source_files"), read("deferrals", "source_files"),
+                       read("long_conversations", "conversations", "long_conversations", "source_files")],
+    }  # fmt: skip
+    tables = SmallTables(spark, held)
+    ids = [one["id"] for one in calls]
+    told = explain(tables, "f" * 32)
+    assert told["made_from_it"] == {
+        "conversations": {"count": 4, "ids": ids[:3]},
+        "long_conversations": {"count": 2, "ids": ["d" * 32, "c" * 32]},
+    }
+    assert list(_lines(told))[-2:] == [
+        f"made from it: 4 in conversations ({', '.join(i[:16] for i in ids[:3])} …)",
+        f"made from it: 2 in long_conversations ({'d' * 16}, {'c' * 16})",
+    ]
+    whole = explain(tables, "f" * 32, whole=True)
+    assert whole["made_from_it"] == {"conversations": ids, "long_conversations": ["d" * 32, "c" * 32]}
 
 
 @pytest.mark.spark

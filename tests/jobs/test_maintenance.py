@@ -136,6 +136,7 @@ def test_the_versions_of_a_kept_run_stay_readable(spark: SparkSession, root: str
         maintain(run("m1"), STAGES, 168, ["run-1", "run-9"])
     maintain(run("m1"), STAGES, 168, ["run-1"])
     grow_older(spark, root, 400)
+    run("late").tables.append(spark.createDataFrame([], sql.columns("deferrals")), "deferrals", {})  # remembers a week
     maintain(run("m2"), STAGES, 168, ["run-1"])
     assert rows_of_first_version() == 2, "named again after seventeen days, long past what Delta remembers by itself"
     maintain(run("m3"), STAGES, 700)

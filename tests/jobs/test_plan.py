@@ -16,7 +16,17 @@ from pyspark.sql import functions as F
 import sql
 from jobs.runtime import synthesis
 from jobs.runtime.errors import ServiceRefused
-from jobs.runtime.estimates import REDRAWS, Measured, Range, StagePlan, planned, reply_tokens, share_seen, total
+from jobs.runtime.estimates import (
+    REDRAWS,
+    Measured,
+    Range,
+    StagePlan,
+    planned,
+    reply_tokens,
+    share_seen,
+    total,
+    tries_per_success,
+)
 from jobs.runtime.history import History
 from jobs.runtime.ledger import Ledger
 from jobs.runtime.ledger_files import calls_of, import_calls
@@ -117,6 +127,7 @@ def test_a_share_that_was_seen_takes_the_place_of_an_assumed_one(counts: tuple[i
     assert ordered(share) and share.high <= 1 and share.expected == seen / among
     assert share.high > 0 and share.low < 1, "never so sure of none, or of all"
     assert share_seen(2, 4, REDRAWS) == REDRAWS
+    assert not seen or ordered(tries_per_success(share)), "few of many leave no doubt below what is expected"
 
 
 @given(sizes, st.integers(1, 2000), st.integers(0, 5))

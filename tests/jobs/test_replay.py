@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,16 @@ from pyspark.sql import SparkSession
 import sql
 from jobs.runtime.comparing import compare
 from jobs.runtime.errors import SettingsFault
+from jobs.runtime.history import Execution
 from jobs.runtime.ledger_files import calls_in, calls_of, export_calls, import_calls
 from jobs.runtime.replaying import Replay
 from jobs.runtime.runner import Runner
 from jobs.runtime.runs import MAIN_JOB, begin, end
 from jobs.runtime.sources import find_inputs, register
+from jobs.runtime.summary import StageTally
 from jobs.runtime.tombstones import bury, bury_calls
 from jobs.stages import STAGES
-from tests.roots import make_runner, prose, rows, write_conversations, write_documents
+from tests.roots import make_runner, prose, rows, run_stages, write_conversations, write_documents
 
 pytestmark = pytest.mark.spark
 
@@ -103,6 +106,44 @@ def past_run(runner: Runner) -> None:
     register(runner.tables, find_inputs(runner.settings.inputs), runner.summary)
     end(runner.history, "done")
     runner.history.flush()
+
+
+@pytest.mark.faults
+def test_what_the_vacuum_dropped_and_another_program_are_refused(
+    spark: SparkSession, root: str, tmp_path: Path
+) -> None:
+    """Also where another job carried the executions over since, under a name of its own."""
+    documents = write_documents(tmp_path / "docs.jsonl", [prose("moss", 10)])
+    talk = write_conversations(tmp_path / "talk.jsonl", [["hello", "hello"]])
+    given = [f"inputs.conversations=['{talk}']", f"inputs.documents=['{documents}']"]
+
+    def run(name: str, job: str = MAIN_JOB) -> Runner:
+        runner = make_runner(spark, root, given, name)
+        begin(runner.history, job, runner.settings.model_dump(mode="json"), {})
+        return runner
+
+    def note(runner: Runner, done: Execution) -> None:
+        runner.history.record(done, StageTally("documents", seconds=1.0))
+        end(runner.history, "done")
+        runner.history.flush()
+
+    first = run("first-run")
+    run_stages(first, "documents")
+    made = first.history.last("documents")
+    assert made is not None
+    note(first, replace(made, recipe="of another program"))
+    second = run("second-run")
+    second.tables.delete("documents", "true", {})
+    note(second, made)
+    note(run("keeper", "maintain"), made)
+    with second.tables.configured("spark.databricks.delta.retentionDurationCheck.enabled", "false"):
+        spark.sql(f"VACUUM {second.tables.sql_name('documents')} RETAIN 0 HOURS")
+    with pytest.raises(SettingsFault) as fault:
+        Replay(spark, STAGES, make_runner(spark, root, given).tables, str(tmp_path / "new"), print).run("first")
+    assert [one.partition(" (")[0].partition(". ")[0] for one in fault.value.faults] == [
+        "documents: this program makes it otherwise than run first-run did",
+        "documents: files of the version that run first-run left are gone",
+    ]
 
 
 @pytest.mark.faults
