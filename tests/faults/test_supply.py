@@ -95,10 +95,10 @@ def test_fewer_conversations_than_types(spark: SparkSession, tmp_path: Path) -> 
 
 def test_more_conversations_for_as_many_types(spark: SparkSession, tmp_path: Path) -> None:
     """The other way out of status 6: the same command over more input; what was answered is not asked again."""
-    status, summary = synthesize(spark, tmp_path, PLENTY[:4], k=6)
+    status, summary = synthesize(spark, tmp_path, PLENTY[2:6], k=6)
     assert status == 6
     assert "document_types: the fit found 4 long conversations and needs at least 6: add" in summary["status"]
-    status, summary = synthesize(spark, tmp_path, PLENTY[:4], k=6, added=("tides", "basalt", "moss", "copper"))
+    status, summary = synthesize(spark, tmp_path, PLENTY[2:6], k=6, added=("tides", "basalt", "moss", "copper"))
     assert status == 0, summary
     assert summary["targets"]["single"] == {"asked": 4, "accepted": 4}, summary["warnings"]
     assert {stage["stage"]: stage["calls"] for stage in summary["stages"]}["meta_records"] == 4
