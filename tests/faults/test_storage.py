@@ -153,8 +153,11 @@ def test_a_root_below_a_file(given: list[str], tmp_path: Path) -> None:
 
 
 def test_two_runs_on_one_root(given: list[str], tmp_path: Path) -> None:
-    """The second names host, process and start of the first, and leaves it alone."""
-    with FakeServer(key=os.environ["FAKE_KEY"], latency=2.0) as server:
+    """The second names host, process and start of the first, and leaves it alone.
+
+    The first waits for its answers meanwhile: on a busy machine the second takes minutes to get as far as the lock.
+    """
+    with FakeServer(key=os.environ["FAKE_KEY"], latency=20.0) as server:
         asking = [*given, *teacher(server.base_url, concurrency=1)]
         with Job(tmp_path / "root", asking, "--until", LAST) as first:
             assert first.wait_for(server.requests), first.said
