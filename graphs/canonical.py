@@ -18,7 +18,6 @@ from pyspark.sql import functions as F
 from graphs.checkpoints import settled
 from graphs.cover import cover
 from graphs.graph_frames import connected_components
-from graphs.normal_form import normalise_value as normalise_value
 from graphs.settings import CanonicalSettings
 from graphs.similar_pairs import Ints, near_known, near_pairs, unit_rows
 

@@ -9,9 +9,6 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from pyspark.sql import Column
-from pyspark.sql import functions as F
-
 # Invisible marks that do not change a word (joiners do, in Persian or in emoji, and stay).
 INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"))
 SURROGATE = re.compile("[\ud800-\udfff]")  # lone halves, which no file can hold
@@ -31,11 +28,6 @@ def normalise_value(value: str) -> str:
         value = shorter
 
 
-def normalised(value: Column | str) -> Column:
-    """`normalise_value` on a string column; null stays null."""
-    return F.udf(_normalise_or_null, "string", useArrow=True)(value)
-
-
 def _folded(value: str) -> str:
     """Compatibility forms, caseless, single spaces, nothing unprintable."""
     readable = SURROGATE.sub("\ufffd", value)
@@ -51,7 +43,3 @@ def _unwrapped(value: str) -> str:
     inner = value[1:-1]
     wraps_all = closing and value.endswith(closing) and value[0] not in inner and closing not in inner
     return inner if wraps_all else value
-
-
-def _normalise_or_null(value: str | None) -> str | None:
-    return None if value is None else normalise_value(value)

@@ -31,7 +31,8 @@ def main(arguments: Sequence[str]) -> int:
         if given.name:
             find(given.name)  # before Spark starts
         values = parameters([text for text in given.set if not _is_setting(text)])
-        settings = load_settings(given.config, [text for text in given.set if _is_setting(text)], given.root)
+        overrides = [text for text in given.set if _is_setting(text)]
+        settings = load_settings(given.config, overrides, given.root, calls=False)
         spark = build_session("longloom ask")
         try:
             analyst = open_root(Tables(spark, settings.storage))

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     given = parser.parse_args(arguments)
     try:
-        settings = load_settings(given.config, [], given.root)
+        settings = load_settings(given.config, [], given.root, calls=False)
         spark = build_session("longloom explain")
         try:
             tables = Tables(spark, settings.storage)

@@ -10,8 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from jobs.runtime.errors import LongloomError, SettingsFault
-from jobs.runtime.exporting import CARD_TEST_SHARE, FORMATS, write, write_card
-from jobs.runtime.health import no_client
+from jobs.runtime.exporting import CARD_TEST_SHARE, FORMATS, export_fault, obstacle, write, write_card
 from jobs.runtime.layout import require_layout
 from jobs.runtime.plan_mode import suit_plans
 from jobs.runtime.publishing import push, unpushable
@@ -29,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
         if faults:
             raise SettingsFault(faults)
         share = given.test_share if given.test_share is not None else (CARD_TEST_SHARE if given.card else 0.0)
-        settings = load_settings(given.config, [], given.root)
+        settings = load_settings(given.config, [], given.root, calls=False)
         spark = build_session("longloom export")
         try:
             tables = Tables(spark, settings.storage)
@@ -44,9 +43,12 @@ def main(arguments: Sequence[str]) -> int:
             print(f"{rows} rows in {given.out}/{name}")
         if given.push:
             print(push(given.out, given.push, given.token_env))
-    except LongloomError as error:
-        print(f"longloom: {error}", file=sys.stderr)
-        return error.exit_status
+    except Exception as error:
+        known = error if isinstance(error, LongloomError) else export_fault(error, given.out)
+        if known is None:
+            raise
+        print(f"longloom: {known}", file=sys.stderr)
+        return known.exit_status
     return 0
 
 
@@ -76,8 +78,8 @@ def _faults(given: argparse.Namespace, formats: Sequence[str]) -> list[str]:
         faults.append(f"--format {given.format}: known formats are {', '.join(FORMATS)}")
     if given.test_share is not None and not 0 <= given.test_share < 1:
         faults.append(f"--test-share {given.test_share}: from 0 to less than 1")
-    if missing := no_client(given.out):
-        faults.append(f"--out {given.out}: {missing}")
+    if found := obstacle(given.out):
+        faults.append(f"--out {given.out}: {found}")
     if given.push and not given.card:
         faults.append("--push: needs --card, so that nobody meets rows without knowing what they are")
     if given.push:  # a folder that was written is refused by the next try

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if not given.source and not given.id:
             raise SettingsFault(["nothing to forget: give --source FILE or --id ID, each as often as needed"])
-        settings = load_settings(given.config, given.set, given.root)
+        settings = load_settings(given.config, given.set, given.root, calls=False)
         spark = build_session("longloom forget")
         try:
             with opened(spark, settings, print) as runner:

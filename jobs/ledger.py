@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     """Export, import, list or cancel; returns the exit status."""
     given = _parser().parse_args(arguments)
     try:
-        settings = load_settings(given.config, given.set, given.root)
+        settings = load_settings(given.config, given.set, given.root, calls=given.act == "batches")
         taking_in = given.act == "import"
         if taking_in and bool(given.files) == bool(given.other):
             raise SettingsFault(["give one of --in FOLDER (made by export) and --from ROOT"])

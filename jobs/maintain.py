@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     try:
         require_retention(given.retain, given.drop_history)
-        settings = load_settings(given.config, given.set, given.root)
+        settings = load_settings(given.config, given.set, given.root, calls=False)
         spark = build_session("longloom maintain")
         try:
             with opened(spark, settings, print) as runner:

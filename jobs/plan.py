@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")
     given = parser.parse_args(arguments)
     try:
-        settings = load_settings(given.config, given.set, given.root)
+        settings = load_settings(given.config, given.set, given.root, calls=False)
         spark = build_session("longloom plan")
         try:
             told = make_plan(spark, settings, STAGES, int(given.sample_mb * 1e6))

@@ -17,6 +17,7 @@ from jobs.runtime.report.figures import gather
 from jobs.runtime.report.page import FILE, KIND, page, write
 from jobs.runtime.session import build_session
 from jobs.runtime.settings import load_settings
+from jobs.runtime.storage_faults import storage_fault
 from jobs.runtime.tables import Tables
 
 
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--no-mlflow", action="store_true", help="do not log the file to MLflow")
     given = parser.parse_args(arguments)
     try:
-        settings = load_settings(given.config, given.set, given.root)
+        settings = load_settings(given.config, given.set, given.root, calls=False)
         spark = build_session("longloom report")
         try:
             tables = Tables(spark, settings.storage)
@@ -41,9 +42,12 @@ def main(arguments: Sequence[str]) -> int:
                 log_artifact(settings, tables.state, text.encode(), KIND, posixpath.basename(out))
         finally:
             spark.stop()
-    except LongloomError as error:
-        print(f"longloom: {error}", file=sys.stderr)
-        return error.exit_status
+    except Exception as error:
+        known = error if isinstance(error, LongloomError) else storage_fault(error, given.root or "the root")
+        if known is None:
+            raise
+        print(f"longloom: {known}", file=sys.stderr)
+        return known.exit_status
     print(f"{out} ({len(text.encode()) / 1e6:.1f} MB)")
     return 0
 

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     given = _parser().parse_args(arguments)
     own = [f"inputs={json.dumps({'imports': given.input})}", "selection.by=influence"]
     try:
-        settings = load_settings(given.config, [*given.set, *own], given.root)
+        settings = load_settings(given.config, [*given.set, *own], given.root, calls=False)
         spark = build_session("longloom score")
         try:
             recompute = tuple(name.strip() for name in given.recompute.split(",") if name.strip())

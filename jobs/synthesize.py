@@ -18,6 +18,8 @@ from jobs.runtime.storage_faults import storage_fault
 from jobs.runtime.synthesis import Choices, Synthesis, unknown_stages
 from jobs.stages import STAGES
 
+TOGETHER = "any of walks, instructions, pairings and samples runs all four, in rounds"
+
 
 def main(arguments: Sequence[str]) -> int:
     """Parse, check, run; returns the exit status."""
@@ -45,18 +47,26 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", help="YAML settings; complete examples in infra/conf/")
     parser.add_argument("--root", help="where tables, checkpoints and lineage are kept")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a setting")
-    parser.add_argument("--only", default="", metavar="S,…", help="run these stages only")
-    parser.add_argument("--until", metavar="S", help="stop after this stage")
+    parser.add_argument("--only", default="", metavar="S,…", help=f"run these stages only ({TOGETHER})")
+    parser.add_argument("--until", metavar="S", help=f"stop after this stage ({TOGETHER})")
     parser.add_argument("--recompute", default="", metavar="S,…", help="start these stages and all behind them again")
     parser.add_argument("--refit", default="", metavar="S,…", help="fit these stages again, and all behind them")
     parser.add_argument("--retry-rejected", metavar="S", help="make the failed calls of this stage again")
-    parser.add_argument("--continuous", nargs="?", const=30.0, type=float, metavar="SECONDS", help="pass after pass")
+    parser.add_argument(
+        "--continuous", nargs="?", const=30.0, type=float, metavar="SECONDS",
+        help="pass after pass, so many seconds (30) between them, until a signal, an error or the budget of all passes "
+        "together ends it",
+    )  # fmt: skip
     parser.add_argument(
         "--preview", type=int, metavar="N",
         help="N records through all stages into a root of its own, ROOT/_preview, with every prompt and reply shown in "
         "full; the tables of ROOT are left alone, its ledger is shared",
     )  # fmt: skip
-    parser.add_argument("--dry-run", action="store_true", help="check settings and inputs, write nothing")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="check settings, keys, endpoints and models, list all inputs, run nothing",
+    )
     parser.add_argument("--summary", metavar="FILE.json", help="write the closing table as JSON")
     return parser
 

@@ -71,6 +71,18 @@ def reject_duplicates(rows: DataFrame, previous: DataFrame, first_alike: Members
     return rows.join(twins, "id", "left").withColumn("reject_reason", reason).drop("duplicate_reason")
 
 
+def spread(rows: DataFrame, *columns: str) -> DataFrame:
+    """The rows over as many tasks as the cluster runs, by these columns, however few bytes they have.
+
+    The number is given because Spark packs a shuffle of few bytes into one task where it may choose: files are named
+    by few bytes, and hold many.
+    """
+    session = rows.sparkSession
+    stated = str(session.conf.get("spark.sql.shuffle.partitions"))  # "auto" on some platforms
+    count = max(session.sparkContext.defaultParallelism, int(stated) if stated.isdigit() else 0)
+    return rows.repartition(count, *columns)
+
+
 def duplicate_key(text: Column) -> Column:
     """sha256 of a text without regard to case and spacing."""
     return F.sha2(F.trim(F.regexp_replace(F.lower(text), r"\s+", " ")), 256)

@@ -109,12 +109,7 @@ def locate_quotes(
     return spans
 
 
-def grounding(
-    response: str,
-    spans: Sequence[Span],
-    documents: Sequence[tuple[str, str]],
-    settings: EvidenceSettings,
-) -> Grounding:
+def grounding(response: str, spans: Sequence[Span], documents: Sequence[tuple[str, str]]) -> Grounding:
     """Share of the response's sentences with evidence, and each document's share of that evidence.
 
     A sentence has evidence when enough of its content words lie in one located quote (or, more of them, in all

@@ -21,7 +21,7 @@ def grounds(reply: AnswerReply, texts: Sequence[tuple[str, str]], evidence: Evid
     """
     hints = [texts[quote.document - 1][0] if quote.document <= len(texts) else None for quote in reply.quotes]
     spans = locate_quotes([quote.text for quote in reply.quotes], texts, evidence, hints)
-    found = grounding(reply.response.strip(), spans, texts, evidence)
+    found = grounding(reply.response.strip(), spans, texts)
     return {
         "evidence": [{"doc_id": s.doc_id, "start": s.start, "end": s.end, "exact": s.exact} for s in spans],
         "grounded_share": float(found.share),

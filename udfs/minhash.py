@@ -20,7 +20,6 @@ from udfs.arrow import arrow_function
 from udfs.settings import MinhashSettings
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column
     from pyspark.sql.udf import UserDefinedFunction
 
 U32 = npt.NDArray[np.uint32]
@@ -60,19 +59,6 @@ def bands(settings: MinhashSettings) -> UserDefinedFunction:
         return as_lists(every, found)
 
     return arrow_function(keys, "array<bigint>")
-
-
-def similarity(a: Sequence[int], b: Sequence[int]) -> float:
-    """Share of equal positions of two signatures: an estimate of the Jaccard resemblance of the shingles."""
-    return float(np.mean(np.asarray(a) == np.asarray(b)))
-
-
-def similarity_column(a: Column, b: Column) -> Column:
-    """`similarity` of two array columns, computed by Spark itself."""
-    from pyspark.sql import functions as F
-
-    equal = F.filter(F.zip_with(a, b, lambda x, y: x == y), lambda same: same)
-    return F.size(equal) / F.size(a)
 
 
 def rows_per_band(settings: MinhashSettings) -> int:

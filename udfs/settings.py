@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 
 class Section(BaseModel):
@@ -114,7 +114,7 @@ class TypeSettings(Section):
 class ClassifierSettings(Section):
     """Random forest over document vectors, trained on teacher labels."""
 
-    labels: Positive = 20_000  # documents the teacher annotates, at most
+    labels: Positive = 20_000  # learnt from, at most; up to twice as many are asked for
     trees: Positive = 200
     max_depth: Positive = 24
     held_out: Share = 0.2
@@ -167,7 +167,7 @@ class LlmSettings(Section):
     price_input: Annotated[float, Field(ge=0)] | None = None  # USD per million tokens; None looks the model up
     price_output: Annotated[float, Field(ge=0)] | None = None
     price_cached: Annotated[float, Field(ge=0)] | None = None
-    extra_body: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    extra_body: dict[str, JsonValue] = Field(default_factory=dict)
     stages: dict[str, dict[str, Any]] = Field(default_factory=dict)  # by stage, what is different for its calls
 
     @model_validator(mode="after")

@@ -161,7 +161,7 @@ class Batches:
         """Write files of these requests and make batches of them; what was refused before it was sent, and whether the
         budget held some back."""
         expected = self._expected(task, llm, free.sparkSession)
-        affordable, held_back = self._affordable(free, llm, expected)
+        affordable, held_back = self._affordable(free, expected)
         count = affordable.count()
         if not count:
             return Cost(), held_back
@@ -209,7 +209,7 @@ class Batches:
             most = most if row[0] is None else min(most, row[0])
         return Expected(FIRST_TOKENS_PER_CHAR, most, price)
 
-    def _affordable(self, free: DataFrame, llm: LlmSettings, expected: Expected) -> tuple[DataFrame, bool]:
+    def _affordable(self, free: DataFrame, expected: Expected) -> tuple[DataFrame, bool]:
         """The requests that the budget allows, in the order of their keys, and whether some must stay behind."""
         calls, usd = self._budget.left()
         if calls is None and usd is None:

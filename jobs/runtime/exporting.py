@@ -5,6 +5,7 @@ It shapes rows and names files; which rows are in was decided by `training_set`.
 
 from __future__ import annotations
 
+import errno
 import json
 import posixpath
 from collections.abc import Sequence
@@ -16,8 +17,10 @@ from pyspark.sql.types import ArrayType, DataType, StringType, StructType
 
 from jobs.runtime.analysis import open_root
 from jobs.runtime.card import card
-from jobs.runtime.errors import SettingsFault
+from jobs.runtime.errors import LongloomError, SettingsFault, StorageFault
+from jobs.runtime.health import unwritable
 from jobs.runtime.splits import TEST, TRAIN, split_by_document
+from jobs.runtime.storage_faults import storage_fault
 from jobs.runtime.tables import Tables
 
 FORMATS = ("jsonl", "parquet")
@@ -117,10 +120,42 @@ def _filled(column: Column, kind: DataType) -> Column:
 
 
 def require_empty(out: str) -> None:
-    """Raise SettingsFault when the folder holds files."""
-    files, folder = fsspec.core.url_to_fs(out)
-    if files.exists(folder) and files.ls(folder):
+    """Raise SettingsFault when the folder holds files, or cannot be looked into."""
+    try:
+        files, folder = fsspec.core.url_to_fs(out)
+        held = files.exists(folder) and files.ls(folder)
+    except OSError as error:
+        raise refused(error, out) from error
+    if held:
         raise SettingsFault([f"--out {out}: is not empty; name a new folder"])
+
+
+def obstacle(out: str) -> str | None:
+    """Why nothing can be written to an address, None where it can be tried."""
+    try:
+        return unwritable(out)
+    except OSError as error:  # a name that no file system takes, a folder that must not be looked into
+        return f"cannot be written ({error.strerror or error})"
+
+
+def refused(error: OSError, out: str) -> LongloomError:
+    """The sentence for an output that was not taken: StorageFault for want of room, else SettingsFault.
+
+    A place that must not be written to is a wrong one, and stays so however often it is tried.
+    """
+    full = storage_fault(error, out)
+    if full is not None and not isinstance(error, PermissionError) and error.errno != errno.EROFS:
+        return full
+    return SettingsFault([f"--out {out}: cannot be written ({error.strerror or error})"])
+
+
+def export_fault(error: BaseException, out: str) -> StorageFault | None:
+    """As `storage_fault`, of an export, which does not go on where it stopped as a run does."""
+    fault = storage_fault(error, out)
+    if fault is None:
+        return None
+    told = str(fault).partition(" What was committed stays")[0]
+    return StorageFault(f"{told} What lies in {out} is not whole: make room or mend it, remove it, and run again.")
 
 
 def write_card(tables: Tables, out: str, name: str) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 import sql
@@ -165,8 +165,25 @@ class History:
 
     def open_deferrals(self, stage: str) -> DataFrame:
         """Ids that wait in the current epoch: (input_id, reason), each id's newest row."""
-        newest = self._deferrals(stage).groupBy("input_id").agg(F.max_by("reason", "pass").alias("reason"))
+        newest = newest_deferrals(self._deferrals(stage)).select("input_id", "reason")
         return newest.where(F.col("reason").isNotNull())
+
+    def waiting(self) -> dict[str, int]:
+        """How many rows wait for each stage in its current epoch; stages for which none waits are left out."""
+        if not self._tables.exists("deferrals"):
+            return {}
+        newest = newest_deferrals(self._tables.read("deferrals"))
+        counts = newest.where("reason IS NOT NULL").groupBy("stage", "epoch").count().collect()
+        return {row["stage"]: row["count"] for row in counts if row["epoch"] == self.epoch(row["stage"])}
+
+    def failed_once(self, stages: Iterable[str]) -> list[str]:
+        """Which of these stages have rows whose call failed for now and was tried in one pass alone."""
+        if not self._tables.exists("deferrals"):
+            return []
+        deferrals = self._tables.read("deferrals").where(F.col("stage").isin(*stages))
+        newest = newest_deferrals(deferrals, F.count_distinct("pass").alias("passes"))
+        found = newest.where("reason LIKE 'llm:%' AND passes = 1").select("stage", "epoch").distinct().collect()
+        return sorted(row["stage"] for row in found if row["epoch"] == self.epoch(row["stage"]))
 
     def next_pass(self, stage: str) -> int:
         """A number above that of every pass of the epoch, closed ones too: Delta skips a write whose number it saw."""
@@ -219,6 +236,15 @@ class History:
                     row["state"],
                     json.loads(row["detail"]),
                 )
+
+
+def newest_deferrals(deferrals: DataFrame, *more: Column) -> DataFrame:
+    """The newest word on each input, [stage, epoch, input_id, reason] and `more` aggregates of all that was said of it.
+
+    A null reason is a deferral that was closed. What waited in an earlier epoch waits for nothing any more: it is the
+    caller's to leave out, who knows the epochs.
+    """
+    return deferrals.groupBy("stage", "epoch", "input_id").agg(F.max_by("reason", "pass").alias("reason"), *more)
 
 
 def _newest(runs: DataFrame) -> DataFrame:

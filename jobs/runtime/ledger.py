@@ -10,7 +10,7 @@ import posixpath
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -93,10 +93,14 @@ class Ledger:
         say: Callable[[str], None] = lambda line: None,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`pause` sleeps so many seconds, and raises where the run is told to stop meanwhile."""
+        """`pause` sleeps so many seconds, and raises where the run is told to stop meanwhile.
+
+        Calls bear the run id of `tables`, also where they are kept among `serving.tables`. Those stay as they are, for
+        whoever opened them writes under an id of its own; what is known of their versions is shared with them.
+        """
         self._serving = serving
         if serving.tables is not None:
-            serving.tables.run_id, tables = tables.run_id, serving.tables
+            tables = replace(serving.tables, run_id=tables.run_id)
         self._tables = tables
         self._settings = settings
         self._tokenizer = tokenizer

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jobs.runtime.errors import LongloomError, said
+from jobs.runtime.errors import LongloomError, StorageFault, said
 from jobs.runtime.history import Execution
 from jobs.runtime.prompt_registry import register_prompts
 from jobs.runtime.settings import Settings
@@ -26,6 +26,9 @@ from jobs.runtime.summary import Summary
 from jobs.runtime.tracking_store import local_store, make_whole
 
 BUGS = (AssertionError, AttributeError, LookupError, NameError, TypeError)  # never what a server or a store does
+# What MLflow takes, 3.8 as 3.17 (mlflow/utils/validation.py): a run holds any number of parameters, a batch a hundred.
+PARAMS_AT_ONCE = 100
+LONGEST_PARAM = 6_000  # bytes of a value: our MLflow counts characters, its REST interface promises bytes
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it tells each step of making its database
@@ -107,19 +110,15 @@ class Lineage:
     def _sparing(self, summary: Summary, missing: str) -> Iterator[None]:
         """Turn what fails in MLflow into a warning that says what is `missing` there.
 
-        Clients of servers and of stores for artifacts have errors of their own, so all but bugs count. Where MLflow's
-        database lies in the root, a full or refusing storage is the root's own, and its error is raised as it is; not
-        where it may be that of artifacts which lie elsewhere.
+        Clients of servers and of stores for artifacts have errors of their own, so all but bugs count. A full or
+        refusing storage of the root itself is no such failure, and its error is raised as it is.
         """
         try:
             yield
         except BUGS:
             raise
         except Exception as error:
-            own = self._own_store is not None
-            if own and self._settings.lineage.artifact_location is not None:
-                own = "sqlite3." in str(error)
-            if own and (full := storage_fault(error, self._state)):
+            if full := self.own_fault(error):
                 if not summary.status.startswith("stopped"):  # else it is known why the run ended
                     summary.status = f"stopped: {full}"
                 raise
@@ -131,6 +130,17 @@ class Lineage:
             if missing not in self._missing:  # once in the summary: what is said in brackets may differ each time
                 self._missing.add(missing)
                 summary.warn(sentence)
+
+    def own_fault(self, error: BaseException) -> StorageFault | None:
+        """The sentence for an error behind which the root's storage stands; None for every other error.
+
+        It is the root's where MLflow's database lies in it, and not where it may be that of artifacts elsewhere.
+        """
+        if self._own_store is None:
+            return None
+        if self._settings.lineage.artifact_location is not None and "sqlite3." not in str(error):
+            return None
+        return storage_fault(error, self._state)
 
     def register_classifier(self, model: bytes, figures: Mapping[str, Any], name: str, summary: Summary) -> str | None:
         """Log the forest (skops bytes, no pickle) and register it, once; returns its model version, None without."""
@@ -172,19 +182,25 @@ class Lineage:
 
     def _log_account(self, summary: Summary) -> None:
         """Parameters, counts and prompts of the run."""
-        from mlflow.entities import Metric, Param, RunTag
+        from mlflow.entities import Metric, RunTag
 
         versions = [RunTag(f"longloom.prompt.{task}", told["version"]) for task, told in self._prompts.items()]
-        params = [Param(key, str(value)[:500]) for key, value in sorted(_flat(self._config))]
         metrics = [
             Metric(f"{name}.{field}", float(value), 0, 0)
             for name, tally in summary.stages.items()
             for field, value in tally.as_dict().items()
             if isinstance(value, int | float) and not isinstance(value, bool)
         ]
-        self._client.log_batch(
-            self.run_id, metrics, params[:100], [RunTag("longloom.status", summary.status), *versions]
-        )
+        self._log_facts(self.run_id, metrics, self._config, [RunTag("longloom.status", summary.status), *versions])
+
+    def _log_facts(self, run: str, metrics: Sequence[Any], told: Mapping[str, Any], tags: Sequence[Any] = ()) -> None:
+        """Log metrics, tags and all of `told` as parameters of a run, in as many batches as they need."""
+        from mlflow.entities import Param
+
+        params = [Param(key, _cut(str(value))) for key, value in sorted(_flat(told))]
+        self._client.log_batch(run, metrics, params[:PARAMS_AT_ONCE], tags)
+        for start in range(PARAMS_AT_ONCE, len(params), PARAMS_AT_ONCE):
+            self._client.log_batch(run, params=params[start : start + PARAMS_AT_ONCE])
 
     def _log_stages(self, summary: Summary, executed: Sequence[Execution], locations: Mapping[str, str]) -> None:
         for done in executed:  # first for the file, which names those as well that could not be logged
@@ -207,14 +223,13 @@ class Lineage:
         """A nested run for one execution of a stage; datasets carry their Delta versions in the digest."""
         from mlflow.data.delta_dataset_source import DeltaDatasetSource
         from mlflow.data.meta_dataset import MetaDataset
-        from mlflow.entities import DatasetInput, InputTag, Metric, Param
+        from mlflow.entities import DatasetInput, InputTag, Metric
 
         tags = {"mlflow.parentRunId": self.run_id, "longloom.kind": "stage", "longloom.recipe": done.recipe}
         child = self._client.create_run(self._experiment, run_name=done.stage, tags=tags)
-        made_from = [Param(key, str(value)[:500]) for key, value in sorted(_flat(done.made_from))]
         tally = summary.stages[done.stage].as_dict()
         metrics = [Metric(key, float(value), 0, 0) for key, value in tally.items() if isinstance(value, int | float)]
-        self._client.log_batch(child.info.run_id, metrics, made_from[:100])
+        self._log_facts(child.info.run_id, metrics, done.made_from)
         versions = [(name, version, "input") for name, version in done.inputs.items() if version >= 0]
         versions.append((done.stage, done.output_version, "output"))
         datasets = []
@@ -240,7 +255,7 @@ class Lineage:
 def log_artifact(settings: Settings, state: str, content: bytes, kind: str, name: str) -> str:
     """Log a file that was made from a root as the artifact of a run of its own; the run's id.
 
-    Raises LongloomError where MLflow cannot be reached.
+    Raises StorageFault where it lies in the root and there is no room, LongloomError where it cannot be reached.
     """
     lineage = Lineage(settings, state, {}, kind)
     run_id = lineage.run_id  # waits for the start
@@ -249,11 +264,16 @@ def log_artifact(settings: Settings, state: str, content: bytes, kind: str, name
     except BUGS:
         raise
     except Exception as error:  # clients of servers and stores have errors of their own
-        raise LongloomError(
+        raise lineage.own_fault(error) or LongloomError(
             f"MLflow at {lineage.tracking_uri} failed ({said(error)}), so {name} is not there; the file itself was "
             "written"
         ) from error
     return run_id
+
+
+def _cut(value: str) -> str:
+    """As much of a value as MLflow takes; what is cut off stands in `stage_runs`."""
+    return value.encode("utf-8", errors="replace")[:LONGEST_PARAM].decode("utf-8", errors="ignore")
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -33,6 +33,7 @@ from jobs.runtime.estimates import (
     share_seen,
     tries_per_success,
 )
+from jobs.runtime.quotas import labels_wanted
 from jobs.runtime.rendered import Rendered, counted, ledger_measures, rendered, teacher_of
 from jobs.runtime.rounds import rounds_settled, wanted_samples
 from jobs.runtime.runner import Runner
@@ -120,9 +121,9 @@ class Planner:
         """The documents that would be labelled, as far as the classifier still needs labels."""
         tables, settings = self.runner.tables, self.runner.settings
         trained = tables.exists("classifier") and bool(tables.read("classifier").limit(1).count())
-        have = tables.read("document_labels").count()
-        wanted = settings.classifier.labels - have
-        if trained or wanted <= 0 or (have and not self._waits("document_labels")):
+        asked, kept = tables.read("document_labels").count(), tables.kept("document_labels").count()
+        wanted = labels_wanted(settings.classifier.labels, asked, kept)
+        if trained or not wanted or (asked and not self._waits("document_labels")):
             return Rendered()
         held = self._documents()
         features = held.select("id", "document", "weight")

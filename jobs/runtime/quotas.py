@@ -1,4 +1,4 @@
-"""How many samples each document type gets: the conversations' mix, within what supply allows.
+"""How much is asked for: samples of each document type, in the conversations' mix and within supply; labels.
 
 Pure arithmetic; the written rule of redistribution lives here.
 """
@@ -7,6 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+
+MOST_LABELS = 2  # times `classifier.labels`, rejected ones included, that are asked for at all
+
+
+def labels_wanted(labels: int, asked: int, kept: int) -> int:
+    """How many further labels to ask for, of `labels` in all, when `asked` were asked for and `kept` were had.
+
+    A label that could not be had is none: another one is asked for in its place, up to a bound.
+    """
+    return max(0, min(labels - kept, MOST_LABELS * labels - asked))
 
 
 def allocate(target: int, shares: Mapping[str, float], capacity: Mapping[str, int]) -> dict[str, int]:

@@ -20,6 +20,7 @@ from pyspark.sql import functions as F
 
 from jobs.runtime.comparing import Comparison, compare, result_tables
 from jobs.runtime.errors import GateStop, SettingsFault
+from jobs.runtime.history import History
 from jobs.runtime.layout import require_layout
 from jobs.runtime.ledger import Serving
 from jobs.runtime.ledger_files import import_calls
@@ -57,7 +58,7 @@ class Replay:
         made, later = self._parted(wanted)
         files = self._files(made)
         settings = [self._settings(run, files) for run in made]
-        faults = [*self._input_faults(files), *self._forgotten(made), *self._history_faults(made, later)]
+        faults = [*self._input_faults(files), *self._forgotten(made), *self._history_faults(later)]
         faults += self._program_faults(made, settings)
         faults += self._vacuumed(made[-1], later)
         if Tables(self.spark, StorageSettings(root=self.root)).exists("stage_runs"):
@@ -154,7 +155,7 @@ class Replay:
                 what = f"{stone['subject'][:16]} of {stone['subject_table']}"
                 yield f"{what}: was forgotten on {stone['forgotten_at']:%Y-%m-%d}"
 
-    def _history_faults(self, made: Sequence[Run], later: Sequence[Run]) -> Iterator[str]:
+    def _history_faults(self, later: Sequence[Run]) -> Iterator[str]:
         """Rows of the run that the root has let go since."""
         if not later:
             return
@@ -208,16 +209,10 @@ class Replay:
         wanted = {"done": 0, "deferred": 4}[last.status]
         if status == wanted:
             return
-        waiting = self._waiting()
+        waiting = History(Tables(self.spark, StorageSettings(root=self.root))).waiting()
         asked = ", ".join(f"{name} {count}" for name, count in sorted(waiting.items()))
         why = f"rows wait for answers that the ledger does not hold ({asked})" if waiting else f"exit status {status}"
         raise GateStop(f"the replay did not end as run {last.run_id} did ({last.status}): {why}; no call was made")
-
-    def _waiting(self) -> dict[str, int]:
-        new = Tables(self.spark, StorageSettings(root=self.root))
-        rows = new.read("deferrals").groupBy("stage", "input_id").agg(F.max_by("reason", "pass").alias("reason"))
-        open_ones = rows.where(F.col("reason").isNotNull()).groupBy("stage").count().collect()
-        return {row["stage"]: row["count"] for row in open_ones}
 
     # -- the proof --------------------------------------------------------------------------------------
 

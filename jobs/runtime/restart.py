@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 import sql
@@ -75,16 +76,50 @@ def none_to_retry(name: str | None) -> list[str]:
 
 
 def retry_rejected(runner: Runner, name: str) -> None:
-    """Make lasting failures of a stage wait again, so that their calls are repeated."""
+    """Make lasting failures of a stage wait again, so that their calls are repeated.
+
+    A sample whose documents stand in another one by now stays rejected.
+    """
     if not runner.tables.exists(name):
         return
     failed = runner.tables.read(name).where(F.col("reject_reason").startswith("llm:"))
-    waits = failed.select(F.col("parent_ids")[0].alias("input_id"), F.lit("retry_rejected").alias("reason"))
-    calls = settled(failed.select("call_id").dropDuplicates())  # now: the rows that name them go
+    if name == "samples":
+        failed = _with_free_documents(runner, failed)
+    failed = settled(failed.select("id", F.col("parent_ids")[0].alias("input_id"), "call_id"))  # now: these rows go
+    if failed.isEmpty():
+        return
+    waits = failed.select("input_id", F.lit("retry_rejected").alias("reason"))
     runner.history.reopen(name)
     runner.history.defer(name, waits.dropDuplicates(["input_id"]), runner.history.next_pass(name))
-    runner.tables.delete(name, "reject_reason LIKE 'llm:%'", {"stage": name, "retry": True})
-    runner.ledger.forget_failures(name, calls)
+    runner.tables.remove(name, failed.select("id").dropDuplicates(), {"stage": name, "retry": True})
+    runner.ledger.forget_failures(name, failed.select("call_id").dropDuplicates())
+
+
+def _with_free_documents(runner: Runner, failed: DataFrame) -> DataFrame:
+    """Those of the failed samples that may be made again; how many may not is told.
+
+    Documents are drawn without replacement per setting, and those of a rejected sample were free to be drawn again: one
+    that stands in an accepted sample, or in one under way, would stand in two. Of failed samples that share a document
+    only the first draw is made again, for both might be accepted.
+    """
+    known = runner.tables.read("samples").select("pairing", F.lit(True).alias("made"), "reject_reason")
+    again = failed.select("pairing", F.lit(True).alias("again")).dropDuplicates()
+    drawn = runner.tables.read("pairings").select(F.col("id").alias("pairing"), "setting", "draw", "documents")
+    placed = drawn.join(known, "pairing", "left").join(again, "pairing", "left")
+    each = placed.withColumn("document", F.explode("documents"))
+    of_document = Window.partitionBy("setting", "document")
+    in_use = F.max(F.col("made").isNull() | F.col("reject_reason").isNull()).over(of_document)
+    draw = F.when(F.col("again"), F.struct("draw", "pairing"))
+    is_first = draw == F.min(draw).over(of_document)
+    told = each.select("pairing", "again", (~in_use & is_first).alias("free")).where("again")
+    free = settled(told.groupBy("pairing").agg(F.every("free").alias("free")).where("free").select("pairing"))
+    left_out = again.count() - free.count()
+    if left_out:
+        runner.summary.warn(
+            f"--retry-rejected samples: {left_out} left out, for their documents were drawn again since then and may "
+            "stand in one sample of a setting only"
+        )
+    return failed.join(free, "pairing", "left_semi")
 
 
 def _changes(stage: Stage, settings: Settings, tables: Tables, history: History) -> str | None:

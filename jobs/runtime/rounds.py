@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -58,10 +58,21 @@ def documents_of(setting: str) -> int:
     return 2 if setting == "multi" else 1
 
 
-def run_rounds(runner: Runner, stages: Mapping[str, Stage]) -> None:
-    """Run rounds until targets are met, supply is used up, or a row must wait.
+@dataclass(frozen=True)
+class End:
+    """How the rounds of a pass ended: what was there then, and why no further round was run."""
 
-    A supply that is used up is stored with its input versions and not tried again until they change.
+    accepted: Mapping[str, int]  # per setting
+    short: Mapping[str, Mapping[str, int]]  # of the mix, per setting and type
+    mix: Mapping[str, float]  # distance from the conversations' types, per setting
+    at_limit: bool = False  # a further round had something to ask for
+
+
+def run_rounds(runner: Runner, stages: Mapping[str, Stage]) -> None:
+    """Run rounds until targets are met, supply is used up, `targets.max_rounds` is reached, or a row must wait.
+
+    A supply that is used up is stored with its input versions and not tried again until they change; an end at the
+    limit is stored too, and the next run goes on from there.
     """
     asked = wanted_samples(runner.settings.targets)
     versions, plan = _versions(runner), _plan(runner, stages)
@@ -71,32 +82,37 @@ def run_rounds(runner: Runner, stages: Mapping[str, Stage]) -> None:
         for name in ROUND:
             runner.summary.tally(StageTally(name, state="unchanged"))
         return
-    short: dict[str, dict[str, int]] = {}
-    accepted: dict[str, int] = {}
-    mix: dict[str, float] = {}
+    end = _rounds(runner, stages, asked)
     why = "supply is used up"
-    for _ in range(runner.settings.targets.max_rounds):
-        if runner.run(stages["instructions"]).deferred or runner.run(stages["samples"]).deferred:
-            break
-        state = read_state(runner)
-        cap, expected = runner.settings.walks.max_candidates_per_target, runner.settings.targets.expected_acceptance
-        quotas, accepted, short = plan_round(state, asked, cap, expected)
-        mix = {setting: _mix(state, setting) for setting in asked}
-        if not quotas or not _round(runner, stages, state, quotas):
-            break
-    else:
-        why = f"targets.max_rounds = {runner.settings.targets.max_rounds} were not enough"
+    if end.at_limit:
+        why = f"the limit of rounds was reached (targets.max_rounds = {runner.settings.targets.max_rounds}), "
+        why += "another run goes on"
     if _open_deferrals(runner):
         why = "rows wait for their calls; run again"
         state = read_state(runner)
-        accepted = {setting: _accepted(state, setting) for setting in asked}
+        end = replace(end, accepted={setting: _accepted(state, setting) for setting in asked})
     else:
-        detail = {"plan": plan, "accepted": accepted, "short": short, "mix": mix}
+        detail = {"plan": plan, **asdict(end)}
         made = Execution(ROUNDS, runner.history.epoch(ROUNDS), "", {}, versions, -1, "done", detail)
         runner.history.record(made, StageTally(ROUNDS))
-    _report(runner, asked, accepted, short, why)
-    for setting, distance in sorted(mix.items()):
+    _report(runner, asked, end.accepted, end.short, why)
+    for setting, distance in sorted(end.mix.items()):
         runner.say(f"mix of {setting}: Jensen–Shannon distance {distance:.3f} from the conversations' types")
+
+
+def _rounds(runner: Runner, stages: Mapping[str, Stage], asked: Mapping[str, int]) -> End:
+    """The rounds of one pass, as many as `targets.max_rounds` at most."""
+    cap, targets = runner.settings.walks.max_candidates_per_target, runner.settings.targets
+    end = End({}, {}, {})
+    for left in range(targets.max_rounds, -1, -1):
+        if runner.run(stages["instructions"]).deferred or runner.run(stages["samples"]).deferred:
+            break
+        state = read_state(runner)  # after the last round too: its samples count
+        quotas, accepted, short = plan_round(state, asked, cap, targets.expected_acceptance)
+        end = End(accepted, short, {setting: _mix(state, setting) for setting in asked}, bool(quotas) and not left)
+        if not quotas or not left or not _round(runner, stages, state, quotas):
+            break
+    return end
 
 
 def rounds_settled(runner: Runner, stages: Mapping[str, Stage]) -> bool:
@@ -106,6 +122,8 @@ def rounds_settled(runner: Runner, stages: Mapping[str, Stage]) -> bool:
     """
     last = runner.history.last(ROUNDS)
     if last is None or dict(last.inputs) != _versions(runner) or last.detail.get("plan") != _plan(runner, stages):
+        return False
+    if last.detail.get("at_limit"):  # an end of this pass, not of the supply
         return False
     read = {"instructions": "walks", "samples": "pairings"}
     for name, driving in read.items():
@@ -125,9 +143,12 @@ def _versions(runner: Runner) -> dict[str, int]:
 
 
 def _plan(runner: Runner, stages: Mapping[str, Stage]) -> dict[str, Any]:
-    """What rounds are run for and with."""
-    asked = wanted_samples(runner.settings.targets)
-    return {"targets": asked, "recipes": {name: runner.recipe(stages[name]) for name in ROUND}}
+    """What rounds are run for and with: where any of it changes, a supply that was used up may be none any more."""
+    return {
+        "targets": wanted_samples(runner.settings.targets),
+        "candidates": runner.settings.walks.max_candidates_per_target,
+        "recipes": {name: runner.recipe(stages[name]) for name in ROUND},
+    }
 
 
 def _accepted(state: Mapping[tuple[str, str], Supply], setting: str) -> int:
@@ -161,12 +182,11 @@ def plan_round(
         if not any(supply.answered for supply in here.values()):
             target = math.ceil(target / expected)
             quota = allocate(target, shares, room)
-        missing = target - accepted[setting]
-        for kind in sorted(here):
-            need = min(quota[kind] - here[kind].accepted, missing)
-            if need > 0:
+        # A type above its quota leaves the others lacking more than is missing: it goes by what each of them lacks.
+        lacking = {kind: max(0, quota[kind] - here[kind].accepted) for kind in here}
+        for kind, need in allocate(max(0, target - accepted[setting]), lacking, lacking).items():
+            if need:
                 wanted[setting, kind] = here[kind].asking(need, setting)
-                missing -= need
     return wanted, accepted, short
 
 

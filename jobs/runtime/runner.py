@@ -149,16 +149,20 @@ class Runner:
         self._write_whole(stage, rows, tally)
 
     def _require_all_collected(self, stage: Stage) -> None:
-        """What is fitted once must not be fitted on the rows that happen to be back. Raises BatchesOutstanding.
+        """What is fitted once must not be fitted on the rows that happen to be back.
 
-        Batches of a stage that runs beside it bring no row of its own.
+        Batches of a stage that runs beside it bring none. Calls that failed are waited for once: what fails twice may
+        fail for ever. Raises BatchesOutstanding or AnswersWaiting.
         """
         ahead = self.ahead(stage.name)
         asked = sorted({intent.stage for intent in self.ledger.batches.outstanding() if intent.stage in ahead})
         if asked:
             raise BatchesOutstanding(
-                f"{stage.name} is fitted once, so it waits for the outstanding batches of {', '.join(asked)}; run "
-                "again to collect them"
+                f"{stage.name} is fitted once, so it waits for the outstanding batches of {', '.join(asked)}; run again"
+            )
+        if failed := self.history.failed_once([name for name in stage.tables if name in ahead]):
+            raise AnswersWaiting(
+                f"{stage.name} is fitted once, so it waits for failed calls of {', '.join(failed)}; run again"
             )
 
     def _replace(self, stage: Stage, tally: StageTally, wanted: DataFrame | None) -> None:

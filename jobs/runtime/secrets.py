@@ -72,9 +72,9 @@ def stored_keys(llm: LlmSettings) -> Iterator[str]:
     if parts.query:
         yield f"llm.base_url: has a query behind a question mark, which belongs in llm.query; {CALLS}"
     for section in ("query", "extra_body"):
-        for name, value in sorted(getattr(llm, section).items()):
+        for path, name, value in _leaves(getattr(llm, section), f"llm.{section}"):
             if isinstance(value, str) and holds_key(name):  # a number is none: of tokens, or a choice
-                yield f"llm.{section}.{name}: would be stored with the settings; {CALLS}"
+                yield f"{path}: would be stored with the settings; {CALLS}"
 
 
 def stored_credentials(lineage: LineageSettings) -> Iterator[str]:
@@ -87,6 +87,18 @@ def stored_credentials(lineage: LineageSettings) -> Iterator[str]:
         alone = parts.username and parts.scheme in ("http", "https")
         if parts.password or alone or by_name or DATABASE.match(address):
             yield f"lineage.{key}: holds a password or a key, which would be stored with the settings; {mend}"
+
+
+def _leaves(value: Any, path: str, name: str = "") -> Iterator[tuple[str, str, Any]]:
+    """(path, nearest name, value) of all that is no object or list."""
+    if isinstance(value, dict):
+        for key, held in sorted(value.items()):
+            yield from _leaves(held, f"{path}.{key}", key)
+    elif isinstance(value, list):
+        for held in value:
+            yield from _leaves(held, path, name)
+    else:
+        yield path, name, value
 
 
 def _hides(name: str, value: Any) -> bool:

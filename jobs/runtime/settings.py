@@ -127,11 +127,14 @@ def load_settings(
     overrides: Sequence[str],
     root: str | None,
     check_inputs: Callable[[InputSettings], object] | None = None,
+    *,
+    calls: bool = True,
 ) -> Settings:
     """Read `config`, apply `section.key=value` overrides (values are YAML), validate everything.
 
-    Raises SettingsFault listing every unknown key, bad value and missing variable, and what is wrong with the inputs
-    as far as they could be read (`check_inputs` raises SettingsFault for those).
+    `calls` is whether the job may ask a teacher: only then must the variables with the keys be set. Raises
+    SettingsFault listing every unknown key, bad value and missing variable, and what is wrong with the inputs as far
+    as they could be read (`check_inputs` raises SettingsFault for those).
     """
     faults: list[str] = []
     values = _read_config(config, faults)
@@ -142,7 +145,7 @@ def load_settings(
         _section(values, "storage")["root"] = root if "://" in root else str(Path(root).absolute())
     settings = _validate(values, faults)
     if settings is not None:
-        faults.extend(_cross_faults(settings))
+        faults.extend(_cross_faults(settings, calls))
     if faults or settings is None:
         raise SettingsFault([*faults, *_input_faults(values, check_inputs)])
     return settings
@@ -236,7 +239,7 @@ def _nearest(loc: tuple[int | str, ...]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; known keys: {', '.join(known)}"
 
 
-def _cross_faults(settings: Settings) -> list[str]:
+def _cross_faults(settings: Settings, calls: bool) -> list[str]:
     """Faults that concern more than one key."""
     faults = []
     inputs, storage, rules, walks = settings.inputs, settings.storage, settings.filter, settings.walks
@@ -255,8 +258,10 @@ def _cross_faults(settings: Settings) -> list[str]:
     if walks.min_nodes > walks.nodes:
         faults.append(f"walks.min_nodes: {walks.min_nodes} is more than walks.nodes {walks.nodes}")
     endpoints = [settings.llm, *map(settings.llm.of, settings.llm.stages)]
-    # A teacher without keys reads none, but a key that stands there would be stored with the settings all the same.
-    variables = {llm.api_key_env for llm in endpoints if llm.teacher != "offline" or may_be_key(llm.api_key_env)}
+    # What reads no key needs none, but a key that stands there would be stored with the settings all the same.
+    variables = {
+        llm.api_key_env for llm in endpoints if (calls and llm.teacher != "offline") or may_be_key(llm.api_key_env)
+    }
     for variable in sorted(variables - {""}):  # empty for a server without keys
         if not os.environ.get(variable):
             faults.append(
@@ -281,6 +286,7 @@ def _cross_faults(settings: Settings) -> list[str]:
                     f"llm.budget_usd: the price of {llm.model} is not known; give llm.price_input and llm.price_output "
                     "(USD per million tokens), or a limit by llm.budget_calls"
                 )
-    if settings.minhash.permutations % settings.minhash.bands:
-        faults.append("minhash.bands: must divide minhash.permutations")
+    for section, minhash in (("minhash", settings.minhash), ("instructions", settings.instructions)):
+        if minhash.permutations % minhash.bands:
+            faults.append(f"{section}.bands: must divide {section}.permutations")
     return faults

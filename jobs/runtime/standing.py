@@ -60,7 +60,7 @@ def status(tables: Tables, stages: Sequence[str]) -> Status:
     """The state of a root, its stages in the order given."""
     history = History(tables)
     fates = _fates(tables, stages)
-    waits = _waits(tables, history)
+    waits = history.waiting()
     lines = []
     for name in stages:
         last = history.last(name)
@@ -103,17 +103,6 @@ def _fates(tables: Tables, stages: Sequence[str]) -> dict[str, tuple[int, int]]:
         return row[0], row[1]
 
     return of_each(filter(tables.exists, stages), fate)
-
-
-def _waits(tables: Tables, history: History) -> dict[str, int]:
-    """Rows that wait for each stage in its current epoch."""
-    if not tables.exists("deferrals"):
-        return {}
-    newest = (
-        tables.read("deferrals").groupBy("stage", "epoch", "input_id").agg(F.max_by("reason", "pass").alias("reason"))
-    )
-    counts = newest.where("reason IS NOT NULL").groupBy("stage", "epoch").count().collect()
-    return {row["stage"]: row["count"] for row in counts if row["epoch"] == history.epoch(row["stage"])}
 
 
 def lines(found: Status) -> Iterator[str]:

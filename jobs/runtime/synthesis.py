@@ -16,7 +16,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from jobs.runtime.endpoints import distinct, probed
-from jobs.runtime.errors import LongloomError, ServiceRefused, SettingsFault
+from jobs.runtime.errors import AnswersWaiting, BatchesOutstanding, LongloomError, ServiceRefused, SettingsFault
 from jobs.runtime.forgetting import finish as finish_forgetting
 from jobs.runtime.health import OTHER_ROOT, unwritable
 from jobs.runtime.history import ROUNDS, History
@@ -30,6 +30,7 @@ from jobs.runtime.order import ahead
 from jobs.runtime.plan_mode import suit_plans
 from jobs.runtime.plans import against_plan, comparison_lines
 from jobs.runtime.progress import Progress, spark_tasks
+from jobs.runtime.quotas import labels_wanted
 from jobs.runtime.registering import register_classifier
 from jobs.runtime.restart import none_to_retry, require_recipes, restart, retry_rejected
 from jobs.runtime.rounds import ROUND, run_rounds
@@ -54,8 +55,6 @@ from udfs.models.files import embedder_identity
 from udfs.models.influence.support import require_pair
 from udfs.readers import InputFile
 from udfs.tokens import TokenizerUnavailable, tokenizer_identity
-
-MOST_LABELS = 2  # times `classifier.labels`, rejected ones included, that are asked for at all
 
 
 @dataclass(frozen=True)
@@ -215,7 +214,12 @@ class Synthesis:
     def _passes(self, runner: Runner, lineage: Lineage, stop: Stop) -> None:
         """One pass, or passes until the run is told to stop."""
         while True:
-            self._pass(runner, lineage, stop)
+            try:
+                self._pass(runner, lineage, stop)
+            except (AnswersWaiting, BatchesOutstanding) as waits:
+                if self._choices.continuous is None:
+                    raise
+                say(f"{waits} (the next pass does)")
             if self._choices.continuous is None:
                 return
             runner.history.flush()
@@ -262,10 +266,8 @@ class Synthesis:
     def _label(self, runner: Runner, stage: Stage) -> None:
         """Ask for labels only while there is a classifier to train."""
         trained = runner.tables.exists("classifier") and runner.tables.read("classifier").limit(1).count()
-        # A label that could not be had is none: others are asked for in its place, up to a bound.
-        most = self._settings.classifier.labels
-        asked, kept = runner.tables.read("document_labels").count(), runner.tables.kept("document_labels").count()
-        wanted = 0 if trained else min(most - kept, MOST_LABELS * most - asked)
+        asked, kept = runner.tables.read(stage.name).count(), runner.tables.kept(stage.name).count()
+        wanted = 0 if trained else labels_wanted(self._settings.classifier.labels, asked, kept)
         if wanted <= 0:
             runner.history.let_go(stage.name)
         if wanted <= 0 or runner.unchanged(stage):

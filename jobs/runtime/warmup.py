@@ -46,7 +46,10 @@ def main() -> int:
 
 
 def exercise() -> None:
-    """Write, stream and merge ten rows, by compiled plans and by interpreted ones. Raises whatever does not work."""
+    """Write, stream and merge ten rows, by compiled plans and by interpreted ones.
+
+    Raises RuntimeError where other rows come out than went in, else whatever does not work.
+    """
     from delta.tables import DeltaTable
     from pyspark.sql import DataFrame
     from pyspark.sql import functions as F
@@ -56,7 +59,9 @@ def exercise() -> None:
     from jobs.runtime.settings import StorageSettings
 
     spark = build_session("longloom-warmup")
-    assert spark.range(10).groupBy((F.col("id") % 2).alias("odd")).count().count() == 2, "plans are not compiled"
+    groups = spark.range(10).groupBy((F.col("id") % 2).alias("odd")).count().count()
+    if groups != 2:
+        raise RuntimeError(f"compiled plans compute wrongly: even and odd numbers are {groups} groups, not 2")
     with tempfile.TemporaryDirectory(prefix="longloom-warmup-") as folder:
         suit_plans(spark, StorageSettings(root=folder))
         source, sink = f"{folder}/source", f"{folder}/sink"
@@ -72,8 +77,9 @@ def exercise() -> None:
         query.awaitTermination()
         table = DeltaTable.forPath(spark, sink)
         table.alias("t").merge(rows.alias("s"), "t.id = s.id").whenMatchedUpdate(set={"n": F.lit(2)}).execute()
-        written = spark.read.format("delta").load(sink)
-        assert written.agg(F.sum("n")).first() == (20,), "the rows did not come through"
+        written = spark.read.format("delta").load(sink).agg(F.sum("n")).first()
+        if written != (20,):
+            raise RuntimeError(f"rows were lost on their way through a stream and a merge: {written} is not their sum")
     spark.stop()
 
 

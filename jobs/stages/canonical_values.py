@@ -36,8 +36,8 @@ def canonical_values(
 
 def _merged(values: DataFrame, previous: DataFrame, canonical: CanonicalSettings) -> DataFrame:
     key = ["document_type", "field", "value"]
-    merging = values.where(F.col("field") != INSTRUCTION)
-    merged = merge_values(merging.select(*key, "vector"), previous.select(*key, "canonical", "vector"), canonical)
+    merging, earlier = (rows.where(F.col("field") != INSTRUCTION) for rows in (values, previous))
+    merged = merge_values(merging.select(*key, "vector"), earlier.select(*key, "canonical", "vector"), canonical)
     alone = values.where(F.col("field") == INSTRUCTION).select(
         *key, F.col("value").alias("canonical"), F.lit(1.0).alias("similarity")
     )

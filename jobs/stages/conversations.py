@@ -7,14 +7,16 @@ from typing import Any
 from pyspark.sql import DataFrame
 
 from jobs.runtime.stage import Shared, stage
-from sql.frames import first_sightings, sightings, source_records
+from sql.frames import first_sightings, sightings, source_records, spread
 from udfs.readers import CONVERSATION_FIELDS, read_files
 
 
-@stage(streams="source_files", where="kind = 'conversations'", also=("sources",), dedupe=True, counts="inputs")
+@stage(
+    streams="source_files", where="kind = 'conversations'", also=("sources",), dedupe=True, counts="inputs", revision=2
+)
 def conversations(source_files: DataFrame) -> Shared:
     """Read files on executors; one row per content, every sighting noted in `sources`."""
-    files = source_files.repartition("path")
+    files = spread(source_files, "path")
     reader: Any = read_files("conversations")
     read = files.mapInArrow(reader, CONVERSATION_FIELDS)
     return Shared(source_records(read, "conversations"), _tables)

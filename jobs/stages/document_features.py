@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 import sql
 from jobs.runtime.stage import stage
+from sql.frames import spread
 from udfs.models.embedder import embed, embedder_identity
 from udfs.settings import EmbedderSettings
 
@@ -16,8 +17,7 @@ def document_features(long_documents: DataFrame, documents: DataFrame, *, embedd
     """One unit vector per long document; runs on the GPU where Spark gives the task one."""
     texts = documents.select(F.col("id").alias("document"), "text")
     rows = long_documents.select("id", "document", "n_tokens").join(texts, "document")
-    spread = rows.repartition(F.col("document"))  # long rows of one file would otherwise sit in one task
-    return spread.select(
+    return spread(rows, "document").select(  # long rows of one file would otherwise sit in one task
         sql.derived_id("document_features", F.array("id")).alias("id"),
         F.array("id").alias("parent_ids"),
         F.lit(None).cast("string").alias("reject_reason"),

@@ -7,14 +7,14 @@ from typing import Any
 from pyspark.sql import DataFrame
 
 from jobs.runtime.stage import Shared, stage
-from sql.frames import first_sightings, sightings, source_records
+from sql.frames import first_sightings, sightings, source_records, spread
 from udfs.readers import DOCUMENT_FIELDS, read_files
 
 
 @stage(streams="source_files", where="kind = 'documents'", also=("sources",), dedupe=True, counts="inputs")
 def documents(source_files: DataFrame) -> Shared:
     """Read files on executors; one row per content, every sighting noted in `sources`."""
-    files = source_files.repartition("path")
+    files = spread(source_files, "path")
     reader: Any = read_files("documents")
     read = files.mapInArrow(reader, DOCUMENT_FIELDS)
     return Shared(source_records(read, "documents"), _tables)

@@ -7,14 +7,14 @@ from typing import Any
 from pyspark.sql import DataFrame
 
 from jobs.runtime.stage import Shared, stage
-from sql.frames import first_sightings, sightings, source_records
+from sql.frames import first_sightings, sightings, source_records, spread
 from udfs.readers import IMPORT_FIELDS, read_files
 
 
 @stage(streams="source_files", where="kind = 'imports'", also=("sources",), dedupe=True, counts="inputs")
 def imports(source_files: DataFrame) -> Shared:
     """Read files on executors; one row per content, every sighting noted in `sources`."""
-    files = source_files.repartition("path")
+    files = spread(source_files, "path")
     reader: Any = read_files("imports")
     return Shared(source_records(files.mapInArrow(reader, IMPORT_FIELDS), "imports"), _tables)
 

@@ -8,6 +8,7 @@ from pyspark.sql import functions as F
 import sql
 from jobs.runtime.stage import Shared, stage
 from sql.frames import duplicate_key, first_reason, reject_duplicates
+from udfs.language import normalise
 from udfs.language_columns import language_code
 from udfs.minhash import bands, signature
 from udfs.near_duplicates import first_alike
@@ -53,14 +54,20 @@ def hygiene(rules: FilterSettings) -> list[tuple[Column, str | Column]]:
     """The cheap rules, in order, as named conditions with their codes."""
     is_single_turn = F.col("n_turns") == 1
     has_reply = F.length(F.trim(F.coalesce("assistant_text", F.lit("")))) > 0
-    language_allowed = F.col("language").isin(*rules.languages) if rules.languages else F.lit(True)
     return [
         (~is_single_turn, "not_single_turn"),
         (~has_reply, "no_reply"),
         (F.lit(rules.drop_toxic) & F.coalesce("toxic", F.lit(False)), "toxic"),
         (F.lit(rules.drop_redacted) & F.coalesce("redacted", F.lit(False)), "redacted"),
-        (~F.coalesce(language_allowed, F.lit(False)), F.concat(F.lit("language:"), "language")),
+        (~language_allowed(rules), F.concat(F.lit("language:"), "language")),
     ]
+
+
+def language_allowed(rules: FilterSettings) -> Column:
+    """Whether the row's language is one of those wanted, which may be given by code or by English name."""
+    if not rules.languages:
+        return F.lit(True)
+    return F.coalesce(F.col("language").isin(*sorted(map(normalise, rules.languages))), F.lit(False))
 
 
 def counted_text(rules: FilterSettings) -> Column:

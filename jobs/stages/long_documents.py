@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 import sql
 from jobs.runtime.stage import Shared, stage
+from jobs.stages.long_conversations import language_allowed, only_kept
 from sql.frames import duplicate_key, first_reason, reject_duplicates
 from udfs.language_columns import language_code
 from udfs.minhash import bands, signature
@@ -26,11 +27,9 @@ def long_documents(
 ) -> Shared:
     """Documents of 2,000–30,000 tokens by default, marked where they also fit a pair; no duplicates."""
     told = documents.withColumn("language", language_code("language", "text"))
-    allowed = F.col("language").isin(*filter.languages) if filter.languages else F.lit(True)
-    unwanted = ~F.coalesce(allowed, F.lit(False))
-    clean = told.withColumn("reject_reason", first_reason([(unwanted, F.concat(F.lit("language:"), "language"))]))
-    readable = F.when(F.col("reject_reason").isNull(), F.col("text"))
-    counted = clean.withColumn("n_tokens", token_count(tokenizer)(readable).cast("bigint"))
+    unwanted = (~language_allowed(filter), F.concat(F.lit("language:"), "language"))
+    clean = told.withColumn("reject_reason", first_reason([unwanted]))
+    counted = clean.withColumn("n_tokens", token_count(tokenizer)(only_kept(F.col("text"))).cast("bigint"))
     lengths = first_reason(
         [
             (F.col("n_tokens") < filter.min_document_tokens, "too_short"),
@@ -38,7 +37,7 @@ def long_documents(
         ]
     )
     fitting = counted.withColumn("reject_reason", F.coalesce("reject_reason", lengths))
-    kept_text = F.when(F.col("reject_reason").isNull(), F.col("text"))
+    kept_text = only_kept(F.col("text"))
     signed = fitting.select(
         sql.derived_id("long_documents", F.array("id")).alias("id"),
         F.array("id").alias("parent_ids"),

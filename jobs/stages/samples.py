@@ -70,8 +70,11 @@ def read(
     asked = replies.select("input_id", "reason", "text", "variables")
     assembling: Any = assemble(evidence, tokenizer)
     made = asked.mapInPandas(assembling, ASSEMBLED_DDL)
-    seed = F.get_json_object("parameters", "$.seed").cast("bigint").alias("seed")
-    calls = replies.select("input_id", "call_id", "teacher", "model", "prompt_sha", seed, *_draws(replies, evidence))
+    seed = sent("seed").cast("bigint").alias("seed")
+    temperature = F.coalesce(sent("temperature").cast("double"), F.lit(float(llm.temperature))).alias("temperature")
+    calls = replies.select(
+        "input_id", "call_id", "teacher", "model", "prompt_sha", temperature, seed, *_draws(replies, evidence)
+    )
     known = _document_facts(pairings, long_documents)
     rows = pairings.withColumnsRenamed({"id": "input_id", "documents": "doc_ids"}).drop(
         "parent_ids", "reject_reason", "run_id", "recipe", "draw"
@@ -83,7 +86,7 @@ def read(
         "model",
         F.lit(TASK).alias("prompt"),
         "prompt_sha",
-        F.lit(float(llm.temperature)).alias("temperature"),
+        "temperature",
         "seed",
     )
     return joined.select(
@@ -131,6 +134,11 @@ def _verdicts(replies: DataFrame, evidence: EvidenceSettings) -> DataFrame:
     said = replies.withColumn("said", reply_reader("answerability")("further_text")["value"])
     values = ("said.with_document", "said.without_document", "said.why", "further_call")
     return said.select("input_id", *[F.col(value).alias(name) for value, name in zip(values, VERDICT, strict=True)])
+
+
+def sent(name: str) -> Column:
+    """A parameter of the call as it went out: what `extra_body` says wins over the settings."""
+    return F.coalesce(*[F.get_json_object("parameters", f"$.{path}{name}") for path in ("extra_body.", "")])
 
 
 def _draws(replies: DataFrame, evidence: EvidenceSettings) -> list[Column]:

@@ -19,9 +19,11 @@ from pyspark.sql import functions as F
 
 import sql
 from jobs.runtime import ledger
+from jobs.runtime.errors import SettingsFault
 from jobs.runtime.forgetting import forget
 from jobs.runtime.maintenance import maintain
 from jobs.runtime.opening import opened
+from jobs.runtime.replaying import Replay
 from jobs.runtime.settings import load_settings
 from jobs.stages import STAGES
 from tests.equality import tables_at
@@ -110,6 +112,17 @@ def assert_it_cascaded(before: dict[str, Rows], after: dict[str, Rows], dead: se
         gone |= doomed
 
 
+def everything(spark: SparkSession, root: Path) -> str:
+    """All that the tables hold, as JSON."""
+    tables = tables_at(spark, root)
+    return "\n".join(line for name in sql.tables() for line in tables.read(name).toJSON().collect())
+
+
+def beginning(text: str) -> str:
+    """The first characters of a text as JSON has them."""
+    return json.dumps(text, ensure_ascii=False)[1:200]
+
+
 def versions(spark: SparkSession, root: Path) -> dict[str, int]:
     tables = tables_at(spark, root)
     return {name: tables.version(name) for name in sql.tables()}
@@ -124,10 +137,11 @@ def test_a_root_that_forgot_is_one_that_never_saw(
     corpus = marked(corpus, range(many - 8, many - 1), range(6))
     talks = corpus.write_conversations(tmp_path / "conversations-1.parquet", 0, -8)
     assert talks.is_file()
-    corpus.write_documents(tmp_path / "documents-1.jsonl.zst", 6)
+    corpus.write_documents(tmp_path / "documents-1.jsonl.zst", 6, -1)
     given = fitting(tmp_path, "selection.by=influence", "influence.max_tokens=1024")
     root, before = tmp_path / "root", tmp_path / "never-saw"
-    assert synthesize(spark, root, given)[0] == 0
+    status, first = synthesize(spark, root, given)
+    assert status == 0
     shutil.copytree(root, before)
 
     later = corpus.write_conversations(tmp_path / "conversations-2.parquet", -8, -1)
@@ -145,6 +159,8 @@ def test_a_root_that_forgot_is_one_that_never_saw(
     talk = read.read("conversations").where(F.col("path") == str(later)).collect()
     texts += [row[said] for row in talk for said in ("user_text", "assistant_text")]
     assert len(talk) == 7 and all(len(text) > 100 and MARK in text[32:] for text in texts)
+    held = everything(spark, root)
+    assert MARK in held and all(beginning(text) in held for text in texts)
     settings, made = load_settings(None, given, str(root)), generated(spark, root)
     logged, page = write_report(read, settings), root / "report.html"
     assert list_segments(f"{root}/_spool")
@@ -168,9 +184,15 @@ def test_a_root_that_forgot_is_one_that_never_saw(
     dead = dead_walks(spark, root, made["walks"])
     assert 0 < len(dead) < len(made["walks"])
     assert_it_cascaded(made, generated(spark, root), dead, {*documents, document["document"]})
-    tables = tables_at(spark, root)
-    held = "\n".join(line for name in sql.tables() for line in tables.read(name).toJSON().collect())
-    assert not [text for text in texts if json.dumps(text, ensure_ascii=False)[1:200] in held]
+    for name in ("nodes", "edges"):
+        taken = tables_at(spark, root).read(name).where("count < 0")
+        assert not taken.isEmpty() and taken.where("batch NOT LIKE 'forget-%'").isEmpty(), "counts are taken back"
+    held = everything(spark, root)
+    assert MARK not in held and not [text for text in texts if beginning(text) in held]
+
+    with pytest.raises(SettingsFault, match=f"{document['document'][:16]}.*: was forgotten on"):
+        Replay(spark, STAGES, tables_at(spark, root), str(tmp_path / "replayed"), print).run(first["run_id"])
+    assert not (tmp_path / "replayed").exists()
 
     # The next run makes up for the samples that are gone, reads nothing again, and warns of what is stale.
     status, summary = synthesize(spark, root, given)
@@ -194,12 +216,21 @@ def test_a_root_that_forgot_is_one_that_never_saw(
         name: v for name, v in kept.items() if name != "stage_runs"
     }
 
-    # A refit takes the warning away, and the streams still take in what comes.
+    # The streams, none of them begun again, take in what comes.
     corpus.write_conversations(tmp_path / "conversations-3.parquet", -1)
+    corpus.write_documents(tmp_path / "documents-3.jsonl.zst", -1)
+    status, summary = synthesize(spark, root, given)
+    assert status == 0 and any("classifier is stale" in line for line in summary["warnings"]), summary["warnings"]
+    tables, run = tables_at(spark, root), f"run_id = '{summary['run_id']}'"
+    new = tables.read("conversations").where(F.col("path").endswith("/conversations-3.parquet"))
+    assert new.join(tables.read("seed_paths").where(run), F.col("conversation") == new["id"]).count() > 0
+    taking = ("conversation_types", "canonical_values", "nodes", "edges", "long_documents", "document_features")
+    assert all(not tables.read(name).where(run).isEmpty() for name in (*taking, "typed_documents"))
+    assert graph(spark, root) != graph(spark, before)
+
+    # A refit takes the warning away.
     status, summary = synthesize(spark, root, given, refit=("document_types", "canonical_values", "classifier"))
     assert status == 0 and not [line for line in summary["warnings"] if "stale" in line], summary["warnings"]
-    new = tables_at(spark, root).read("conversations").where(F.col("path").endswith("/conversations-3.parquet"))
-    assert new.join(tables_at(spark, root).read("seed_paths"), F.col("conversation") == new["id"]).count() > 0
 
     # As a user types it: a second time, an unknown file, a root that another run holds.
     def typed(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -233,7 +233,10 @@ def test_restarts_in_the_middle_make_only_calls_that_changed(
     restarts: list[dict[str, Any]] = [{"recompute": ("walks",)}, {"recompute": ("training_set",)}]
     restarts += [{"refit": (name,)} for name in FITTED]
     for restart in restarts:
+        ((stage,),) = restart.values()
+        version = tables_at(spark, root).version(stage)
         assert calls(run(spark, root, everything, **restart)) == {}, f"{restart} made calls that did not change"
+        assert tables_at(spark, root).version(stage) > version, f"{restart} did not start it again"
         assert_same_tables(tables_at(spark, root), theirs)
 
     other = [*everything, "walks.edge_weight=sublinear"]

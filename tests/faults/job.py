@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import re
 import signal
 import subprocess
 import sys
@@ -18,8 +20,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SUBMIT = Path(sys.prefix) / "bin" / "spark-submit"
 MAIN_JOB = REPOSITORY / "jobs" / "synthesize.py"
 WORKER = "pyspark.worker"  # in the command line of Python workers, and of the process that they are forked from
+REPORTED = re.compile(r"^(\w+) +[\d,]+ in +[\d,]+ kept ", re.MULTILINE)  # a stage, the moment it has ended
 Pick = Callable[[list[psutil.Process]], psutil.Process | None]
 DIES = Path(__file__).with_name("dies.py")
+WATCHED_S = 0.05  # how long a process is watched to tell whether it works
 SLACK_S = 900.0  # no process of these tests lives longer, whatever happens
 
 
@@ -65,9 +69,13 @@ class Job:
         """What it has printed so far."""
         return self._said.read_text(encoding="utf-8", errors="replace")
 
+    def reported(self) -> list[str]:
+        """The stages whose executions it has reported, in that order."""
+        return REPORTED.findall(self.said)
+
     def progress(self) -> int:
         """How many executions of stages it has reported."""
-        return sum(" in " in line and " kept " in line for line in self.said.splitlines())
+        return len(self.reported())
 
     def wait_for(self, condition: Callable[..., object]) -> bool:
         """Until the condition holds (True) or the job has ended (False)."""
@@ -129,6 +137,21 @@ class Job:
         return mine
 
 
+class Course:
+    """The stages of a whole run in the order in which they ended: to tell how far another run on such a root is."""
+
+    def __init__(self, reported: Sequence[str]) -> None:
+        self.stages = list(dict.fromkeys(reported))
+
+    def moments(self, chance: random.Random, count: int) -> list[int]:
+        """Points of a run by chance, in their order: how many of its stages have ended then, never all of them."""
+        return sorted(chance.randrange(len(self.stages)) for _ in range(count))
+
+    def past(self, moment: int, job: Job) -> bool:
+        """Whether the job is there: what was done before it was begun again may not be reported once more."""
+        return not moment or not set(self.stages[moment - 1 :]).isdisjoint(job.reported())
+
+
 def said_by(process: psutil.Process) -> str:
     """The command line it was found with."""
     return " ".join(process.info["cmdline"])
@@ -137,6 +160,19 @@ def said_by(process: psutil.Process) -> str:
 def calling(port: int) -> Pick:
     """The first that holds a connection to this port; most workers of a run are idle."""
     return lambda found: next((one for one in found if port in (end.port for end in ends_of(one))), None)
+
+
+def working(chance: random.Random) -> Pick:
+    """One of those that use the processor just now, by chance."""
+
+    def pick(found: list[psutil.Process]) -> psutil.Process | None:
+        for process in chance.sample(found, len(found)):
+            with suppress(psutil.NoSuchProcess):
+                if process.cpu_percent(WATCHED_S) > 0.0:
+                    return process
+        return None
+
+    return pick
 
 
 def ends_of(process: psutil.Process) -> list[Any]:

@@ -16,12 +16,13 @@ from pyspark.sql import SparkSession
 
 from tests.faults.account import Kills, noted, require_equal
 from tests.faults.corpus import teacher, write_corpus
-from tests.faults.job import WORKER, Job, calling
+from tests.faults.job import WORKER, Course, Job, calling, working
 from tests.faults.service import FAULTS, Service
 
 pytestmark = [pytest.mark.spark, pytest.mark.faults, pytest.mark.timeout(7200)]
 
 KILLS = {"driver": 25, "worker": 15, "server": 10}
+MOST_PER_RUN = 4  # of one run: with more, hardly one would come to its end
 RESUMABLE = {4, 6}  # rows wait for a server that was away, or too many calls in a row found none
 
 
@@ -31,15 +32,15 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def quiet(given: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that meets the faults and nothing else."""
+def quiet(given: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Course]:
+    """The root of a run that meets the faults and nothing else, and the course that the run took."""
     folder = tmp_path_factory.mktemp("quiet")
     service = Service(folder / "log", 0.0)
-    finish(folder / "root", given, service)
+    course = finish(folder / "root", given, service)
     service.require_asked_once([])
     assert len(service.met & FAULTS.keys()) >= 6, f"the faults were hardly met: {service.met}"
     service.close()
-    return folder / "root"
+    return folder / "root", course
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 
 def test_fifty_kills_over_full_runs(
-    spark: SparkSession, given: list[str], quiet: Path, service: Service, tmp_path: Path
+    spark: SparkSession, given: list[str], quiet: tuple[Path, Course], service: Service, tmp_path: Path
 ) -> None:
     chance = random.Random(6)
     plan = [who for who, times in KILLS.items() for _ in range(times)]
@@ -59,44 +60,53 @@ def test_fifty_kills_over_full_runs(
     while plan:
         number += 1
         root, kills, before = tmp_path / f"root{number}", Kills(), service.answered
-        disturb(root, given, service, plan, kills, chance)
+        disturb(root, given, service, quiet[1], plan, kills, chance)
         finish(root, given, service)
         service.require_asked_once(kills)
-        require_equal(spark, quiet, root)
+        require_equal(spark, quiet[0], root)
         assert service.answered > before, "each root pays for itself"
         (tmp_path / "log").write_text("")  # the next root asks the same
     print(f"50 kills over {number} roots")
 
 
 def disturb(
-    root: Path, given: list[str], service: Service, plan: list[str], kills: Kills, chance: random.Random
+    root: Path,
+    given: list[str],
+    service: Service,
+    course: Course,
+    plan: list[str],
+    kills: Kills,
+    chance: random.Random,
 ) -> None:
-    """Runs on `root` with one kill after the other, until a run ends well or the plan is used up."""
-    reached = 0
+    """Runs on `root`, each killed at points of its whole course, until one ends well or the plan is used up."""
     while plan:
         with Job(root, [*given, *teacher(service.base_url)]) as job:
-            while plan and job.process.poll() is None:
-                reached += chance.randrange(5)
-                if not job.wait_for(lambda least=reached: (root / "_lock").exists() and job.progress() >= least):
+            for moment in course.moments(chance, chance.randint(1, MOST_PER_RUN)):
+                if not plan or not job.wait_for(lambda job=job, moment=moment: there(root, course, moment, job)):
                     break
                 time.sleep(chance.uniform(0.0, 2.0))
-                who = plan.pop()
-                with noted(kills):
-                    done = kill(who, job, service, chance)
-                if not done:  # no Python worker at that moment: later
-                    kills.pop()
-                    plan.insert(0, who)
-                elif who == "driver":
-                    reached = 0
+                if killed_next(plan, job, service, kills, chance) == "driver":
                     break
-            if not plan:
-                return
-            if job.process.poll() is not None and job.end() != 137:
+            if job.end() != 137:
                 assert job.end() in {0, *RESUMABLE}, job.said[-5000:]
                 assert "Traceback" not in job.said, job.said
                 if job.end() == 0:
                     return
-                reached = 0
+
+
+def there(root: Path, course: Course, moment: int, job: Job) -> bool:
+    return (root / "_lock").exists() and course.past(moment, job)
+
+
+def killed_next(plan: list[str], job: Job, service: Service, kills: Kills, chance: random.Random) -> str:
+    """Kill whose turn it is, and tell who it was; nobody where no Python worker was at work: that comes later."""
+    who = plan.pop()
+    with noted(kills):
+        done = kill(who, job, service, chance)
+    if not done:
+        kills.pop()
+        plan.insert(0, who)
+    return who if done else ""
 
 
 def kill(who: str, job: Job, service: Service, chance: random.Random) -> bool:
@@ -108,24 +118,28 @@ def kill(who: str, job: Job, service: Service, chance: random.Random) -> bool:
     if who == "server":
         service.restart(chance.uniform(0.0, 3.0))
         return True
-    return job.kill_one(WORKER, calling(service.port)) or job.kill_one(WORKER, chance.choice)
+    return job.kill_one(WORKER, calling(service.port)) or job.kill_one(WORKER, working(chance))
 
 
-def finish(root: Path, given: list[str], service: Service) -> None:
-    """Nothing has to be done but to run again; the run after that sends nothing."""
+def finish(root: Path, given: list[str], service: Service) -> Course:
+    """Nothing has to be done but to run again; the run after that sends nothing. Tells what they reported."""
+    reported = list[str]()
     for _ in range(6):
-        status = ended(root, given, service)
+        status = ended(root, given, service, reported)
         if status == 0:
             break
         assert status in RESUMABLE
     assert status == 0, "six runs did not bring it to its end"
     before = service.answered
-    assert ended(root, given, service) == 0
+    assert ended(root, given, service, []) == 0
     assert service.answered == before, "nothing is new, so nothing is asked"
+    return Course(reported)
 
 
-def ended(root: Path, given: list[str], service: Service) -> int:
+def ended(root: Path, given: list[str], service: Service, reported: list[str]) -> int:
+    """Its exit status; its stages are added to `reported`."""
     with Job(root, [*given, *teacher(service.base_url)]) as job:
         status = job.end()
+        reported += job.reported()
         assert "Traceback" not in job.said, job.said[-5000:]
     return status

@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from tests.fake_server.client import FakeServer
 from tests.faults.account import noted, require_asked_once, require_equal
 from tests.faults.corpus import teacher, write_corpus
-from tests.faults.job import DIES, WORKER, Job
+from tests.faults.job import DIES, WORKER, Course, Job, working
 
 pytestmark = [pytest.mark.spark, pytest.mark.faults, pytest.mark.timeout(3600)]
 
@@ -41,13 +41,15 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def quiet(given: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A run that nothing disturbed."""
+def quiet(given: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Course]:
+    """The root of a run that nothing disturbed, and the course that the run took."""
     root = tmp_path_factory.mktemp("roots") / "quiet"
     with FakeServer(key=os.environ["FAKE_KEY"]) as server, Job(root, [*given, *teacher(server.base_url)]) as job:
         assert job.end() == 0, job.said
         require_asked_once(server.requests(), [])
-    yield root
+        course = Course(job.reported())
+    assert course.stages[-1] == "training_set" and len(course.stages) > DRIVER_KILLS, course.stages
+    return root, course
 
 
 @pytest.fixture
@@ -57,33 +59,32 @@ def server() -> Iterator[FakeServer]:
 
 
 def test_the_driver_is_killed_at_random_moments(
-    spark: SparkSession, given: list[str], quiet: Path, server: FakeServer, tmp_path: Path
+    spark: SparkSession, given: list[str], quiet: tuple[Path, Course], server: FakeServer, tmp_path: Path
 ) -> None:
-    """Further into the run each time, so that every stage has its turn."""
-    chance, kills, reached, lock = random.Random(4), list[tuple[float, float]](), 0, tmp_path / "root" / "_lock"
-    for _ in range(DRIVER_KILLS):
-        reached += chance.randrange(4)
+    """Further into the run each time, from its first moments to its last stage."""
+    chance, kills, lock = random.Random(4), list[tuple[float, float]](), tmp_path / "root" / "_lock"
+    for moment in quiet[1].moments(chance, DRIVER_KILLS):
         with Job(tmp_path / "root", [*given, *teacher(server.base_url)]) as job:
-            if job.wait_for(lambda job=job, least=reached: lock.exists() and job.progress() >= least):
+            if job.wait_for(lambda job=job, moment=moment: lock.exists() and quiet[1].past(moment, job)):
                 time.sleep(chance.uniform(0.0, 2.0))
             assert job.process.poll() is None, "it ended before it could be killed"
             with noted(kills):
                 job.kill()
     finish(given, server, tmp_path / "root")
     require_asked_once(server.requests(), kills)
-    require_equal(spark, quiet, tmp_path / "root")
+    require_equal(spark, quiet[0], tmp_path / "root")
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_driver_dies_between_writes_that_belong_together(
-    spark: SparkSession, given: list[str], quiet: Path, server: FakeServer, tmp_path: Path, seed: int
+    spark: SparkSession, given: list[str], quiet: tuple[Path, Course], server: FakeServer, tmp_path: Path, seed: int
 ) -> None:
     for point in POINTS[seed - 1 :: 2]:
         with Job(tmp_path / "root", [*given, *teacher(server.base_url)], entry=DIES, DIE_AT=point) as job:
             assert job.end() == 137, f"it was not killed {point}: {job.said[-2000:]}"
     finish(given, server, tmp_path / "root")
     require_asked_once(server.requests(), [])
-    require_equal(spark, quiet, tmp_path / "root")
+    require_equal(spark, quiet[0], tmp_path / "root")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_the_driver_dies_between_writes_that_belong_together(
 def test_workers_and_executors_are_killed_at_random_moments(
     spark: SparkSession,
     given: list[str],
-    quiet: Path,
+    quiet: tuple[Path, Course],
     server: FakeServer,
     tmp_path: Path,
     words: str,
@@ -106,22 +107,20 @@ def test_workers_and_executors_are_killed_at_random_moments(
     """Spark tries the task again, and the run ends well by itself."""
     chance, kills = random.Random(count), list[tuple[float, float]]()
     with Job(tmp_path / "root", [*given, *teacher(server.base_url)], master=master) as job:
-        reached = 0
-        for _ in range(count):
-            reached += 1 + chance.randrange(3)
-            job.wait_for(lambda least=reached: job.progress() >= least)
+        for moment in quiet[1].moments(chance, count):
+            job.wait_for(lambda moment=moment: quiet[1].past(moment, job))
             time.sleep(chance.uniform(0.0, 1.5))
             job.wait_for(lambda: killed_one(job, words, chance, kills))
         assert job.end() == 0, job.said[-5000:]
     assert len(kills) == count
     require_asked_once(server.requests(), kills)
-    require_equal(spark, quiet, tmp_path / "root")
+    require_equal(spark, quiet[0], tmp_path / "root")
 
 
 def killed_one(job: Job, words: str, chance: random.Random, kills: list[tuple[float, float]]) -> bool:
-    """Whether there was one to kill."""
+    """Whether there was one to kill: any executor, or a Python worker that is at work."""
     with noted(kills):
-        found = job.kill_one(words, chance.choice)
+        found = job.kill_one(words, working(chance) if words == WORKER else chance.choice)
     if not found:
         kills.pop()
     return found

@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyspark.sql import SparkSession
 
-from graphs.canonical import normalise_value
-from graphs.normal_form import normalised
+from graphs.normal_form import normalise_value
 
 CASES = [
     ("Summarise the Report.", "summarise the report"),
@@ -57,9 +55,3 @@ def test_twice_is_once_and_storable(raw: str) -> None:
 @given(st.text(alphabet="abcé -.", max_size=20), st.sampled_from([" ", "\t", "“", "”", "*", "\u200b"]))
 def test_case_space_and_wrapping_do_not_matter(raw: str, mark: str) -> None:
     assert normalise_value(mark + raw.upper() + mark) == normalise_value(raw)
-
-
-@pytest.mark.spark
-def test_as_a_column(spark: SparkSession) -> None:
-    frame = spark.createDataFrame([(" A. ",), (None,), ("",)], "raw string")
-    assert [r.form for r in frame.select(normalised("raw").alias("form")).collect()] == ["a", None, ""]

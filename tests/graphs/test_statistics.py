@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 
-from graphs.graph_frames import connected_components, graph_frame
+from graphs.graph_frames import connected_components
 from graphs.statistics import LABEL_ROUNDS, PAGERANK_ROUNDS, Links, communities, graph_statistics, page_rank
 
 NODES = "setting string, document_type string, field string, value string, node string, count bigint"
@@ -115,13 +115,3 @@ def test_algorithms_equal_their_oracles(n: int, data: st.DataObject) -> None:
         ranks = {n: 0.15 + 0.85 * sum(ranks[m] / graph.degree[m] for m in graph[n]) for n in graph}
     whole = sum(ranks.values())
     assert page_rank(links).tolist() == pytest.approx([ranks[node] / whole for node in range(n)])
-
-
-@pytest.mark.spark
-def test_graph_frame_of_one_type(spark: SparkSession, graphs: dict[tuple[str, str], networkx.Graph]) -> None:
-    graph = graphs[("single", "code")]
-    frame = graph_frame(*frames(spark, graphs), "single", "code")
-    assert {(r.id, r["count"]) for r in frame.vertices.collect()} == {(n, 3) for n in graph}
-    assert {(r.src, r.dst, r.w) for r in frame.edges.collect()} == {(a, b, 2) for a, b in graph.edges}
-    motifs = frame.find("(a)-[e]->(b)").where("e.w >= 2").count()
-    assert motifs == graph.number_of_edges()

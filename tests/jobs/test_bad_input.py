@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from tests.roots import BY_NAME, make_runner, prose, rows, run_stages, write_con
 from udfs.models.errors import TooFewRows
 from udfs.models.forest import train_forest
 from udfs.readers.formats import known_endings
-from udfs.settings import ClassifierSettings, MetaSettings
+from udfs.settings import ClassifierSettings, MetaSettings, TokenizerSettings
 from udfs.tokens import count_tokens
 
 HOSTILE = {
@@ -127,11 +128,13 @@ def test_a_stage_without_rejected_calls_is_said_before_anything_is_written(
 
 
 @pytest.mark.spark
-def test_a_refused_input_leaves_no_root(spark: SparkSession, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["other.parquet", "notes.docx", "missing.jsonl", "*.csv"])
+def test_a_refused_input_leaves_no_root(spark: SparkSession, tmp_path: Path, name: str) -> None:
     pq.write_table(pa.table({"body": ["x"]}), tmp_path / "other.parquet")
+    (tmp_path / "notes.docx").touch()
     talk = write_conversations(tmp_path / "talk.jsonl", [["why?", "so."]])
-    given = [f"inputs.conversations=['{talk}']", f"inputs.documents=['{tmp_path}/other.parquet']"]
-    with pytest.raises(SettingsFault, match=r"other\.parquet"):
+    given = [f"inputs.conversations=['{talk}']", f"inputs.documents=['{tmp_path}/{name}']"]
+    with pytest.raises(SettingsFault, match=re.escape(name)):
         Synthesis(spark, load_settings(None, given, str(tmp_path / "root")), STAGES, Choices()).run()
     assert not (tmp_path / "root").exists()
 
@@ -183,8 +186,8 @@ def test_models_that_are_not_there_are_said_first(spark: SparkSession, tmp_path:
         Synthesis(spark, load_settings(None, given, str(tmp_path / "root")), STAGES, Choices(until="nothing")).run()
     expected = (
         "no stage is named 'nothing'",
-        "there is no such folder",
-        "is not there",
+        "there is no such folder. Mend the name or mount the folder.",
+        "is not there. Give a folder that holds a tokenizer.json",
         *["none.jsonl does not exist"] * 2,
     )
     told = caught.value.faults
@@ -197,7 +200,8 @@ def test_models_that_are_not_there_are_said_first(spark: SparkSession, tmp_path:
 
 @pytest.mark.spark
 def test_hostile_text_is_data(spark: SparkSession, root: str, tmp_path: Path) -> None:
-    """Stored as it came, counted as the tokenizer counts it, and none of it lost."""
+    """Stored as it came, counted as the tokenizers library counts it, and none of it lost."""
+    reference = TokenizerSettings(engine="hf")
     texts = list(HOSTILE.values())
     documents = write_documents(tmp_path / "docs.jsonl", texts)
     talk = write_conversations(tmp_path / "talk.jsonl", [[text, "In short."] for text in texts])
@@ -207,12 +211,12 @@ def test_hostile_text_is_data(spark: SparkSession, root: str, tmp_path: Path) ->
     stored = {row["id"]: row["text"] for row in rows(runner, "documents")}
     assert sorted(stored.values()) == sorted(texts)
     counted = {stored[row["document"]]: row["n_tokens"] for row in rows(runner, "long_documents")}
-    assert counted == {text: count_tokens([text], runner.settings.tokenizer)[0] for text in texts}
+    assert counted == {text: count_tokens([text], reference)[0] for text in texts}
     told = {row["id"]: row["user_text"] for row in rows(runner, "conversations")}
     assert sorted(told.values()) == sorted(texts)
     counted = {told[row["conversation"]]: row["n_tokens"] for row in rows(runner, "long_conversations")}
     whole = {text: f"{text}\nIn short." for text in texts}
-    assert counted == {text: count_tokens([said], runner.settings.tokenizer)[0] for text, said in whole.items()}
+    assert counted == {text: count_tokens([said], reference)[0] for text, said in whole.items()}
 
 
 @pytest.mark.spark

@@ -7,6 +7,7 @@ import os
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from pyspark import TaskContext
@@ -15,13 +16,16 @@ from pyspark.sql import DataFrame, SparkSession
 import sql
 from jobs.runtime import ledger, ledger_frames
 from jobs.runtime.errors import BudgetReached, ServiceRefused
+from jobs.runtime.ledger import Ledger, Serving
 from jobs.runtime.ledger_frames import settled_requests
 from jobs.runtime.refusals import refusal
 from jobs.runtime.runner import Runner
+from jobs.runtime.settings import StorageSettings
+from jobs.runtime.tables import Tables
 from tests.fake_server.client import FakeServer
 from tests.roots import make_runner, prose
 from udfs.llm.spool import list_segments
-from udfs.settings import LlmSettings
+from udfs.settings import LlmSettings, TokenizerSettings
 
 pytestmark = pytest.mark.spark
 DOCUMENTS, DRAWS = 6, 3
@@ -198,6 +202,18 @@ def test_few_keys_are_looked_for_and_found_as_by_a_join(
     assert len(stored.inputFiles()) == 4 and read == {"run-1", "run-3"}, "files of other runs are read again"
     monkeypatch.setattr(ledger_frames, "NAMED_RUNS", 1)
     assert found(few=True, calls=stored) == found(few=False)
+
+
+def test_calls_kept_in_another_root_bear_the_id_of_their_run_and_change_nothing_of_it(root: str) -> None:
+    """A preview asks under its own id; the root whose ledger it uses is held under another one, and writes under it."""
+    lent = Tables(MagicMock(), StorageSettings(root=root), "holder", fence=lambda: None)
+    own = Tables(MagicMock(), StorageSettings(root=f"{root}/_preview"), "preview")
+    made = Ledger(own, LlmSettings(), TokenizerSettings(), Serving(tables=lent))
+    assert (lent.run_id, own.run_id) == ("holder", "preview")
+    used = made._tables
+    assert (used.run_id, used.state, used.fence) == ("preview", root, lent.fence)
+    lent._versions["llm_calls"] = 7
+    assert used.version("llm_calls") == 7, "what one of the two writes, the other knows of"
 
 
 def test_a_fault_of_the_offline_teacher_blames_no_service() -> None:

@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 
 from jobs.runtime.errors import Interrupted, LongloomError, StorageFault
 from jobs.runtime.history import Execution
-from jobs.runtime.lineage import Lineage, log_artifact
+from jobs.runtime.lineage import LONGEST_PARAM, PARAMS_AT_ONCE, Lineage, log_artifact
 from jobs.runtime.runs import runs
 from jobs.runtime.settings import LineageSettings, Settings, load_settings
 from jobs.runtime.summary import StageTally, Summary
@@ -237,3 +237,54 @@ def test_a_file_that_cannot_be_logged_is_told_in_a_sentence(
     settings = Settings(lineage=LineageSettings(tracking_uri=SERVER))
     with pytest.raises(LongloomError, match=r"so report\.html is not there; the file itself was written"):
         log_artifact(settings, str(tmp_path), b"<!doctype html>", "report", "report.html")
+
+
+def test_a_root_without_room_for_the_copy_of_a_file_is_told_as_full(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As where the room runs out before the run begins; somebody's server may be full without being ours."""
+
+    def begin(self: Lineage) -> None:
+        self._client, self._run_id = Away(FULL, "log_artifact"), "run"
+
+    monkeypatch.setattr(Lineage, "_start", begin)
+    with pytest.raises(StorageFault, match="is full"):
+        log_artifact(Settings(), str(tmp_path), b"<!doctype html>", "report", "report.html")
+    elsewhere = Settings(lineage=LineageSettings(tracking_uri=SERVER))
+    with pytest.raises(LongloomError, match="the file itself was written") as fault:
+        log_artifact(elsewhere, str(tmp_path), b"<!doctype html>", "report", "report.html")
+    assert not isinstance(fault.value, StorageFault)
+
+
+def keys_of(values: dict[str, Any], prefix: str = "") -> set[str]:
+    """The names of all values that a mapping holds, however deep."""
+    found: set[str] = set()
+    for key, value in values.items():
+        found |= keys_of(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}"}
+    return found
+
+
+def test_every_setting_arrives_in_the_run(tmp_path: Path) -> None:
+    """MLflow takes a hundred parameters in a batch, and any number in a run: of its stages as of itself."""
+    settings = Settings()
+    told = settings.model_dump(mode="json")
+    wanted = keys_of(told)
+    assert len(wanted) > PARAMS_AT_ONCE and {"selection.per_type", "walks.tau"} <= wanted
+    globs = [f"/data/ü{number:03d}/*.jsonl" for number in range(60)]
+    told["inputs"] |= {"conversations": globs, "documents": globs * 10}
+    lineage = Lineage(settings, str(tmp_path), told, "synthesize")
+    summary = Summary(run_id=lineage.run_id)  # which waits for the start
+    summary.tally(StageTally("documents", 2, 2))
+    made_from = {f"key{number:03d}": number for number in range(2 * PARAMS_AT_ONCE + 1)}
+    done = Execution("documents", 0, "recipe", made_from, {}, 3, "done", {})
+    lineage.close(summary, [done], {"documents": str(tmp_path / "documents")}, "FINISHED")
+    assert summary.warnings == []
+    client = mlflow.MlflowClient(tracking_uri=lineage.tracking_uri)
+    run = client.get_run(lineage.run_id)
+    assert set(run.data.params) == wanted
+    assert run.data.params["inputs.conversations"] == str(globs) and len(str(globs)) > 1_000
+    cut = run.data.params["inputs.documents"]
+    assert str(globs * 10).startswith(cut) and LONGEST_PARAM - 2 <= len(cut.encode()) <= LONGEST_PARAM
+    assert run.data.tags["longloom.status"] == "done" and run.data.metrics["documents.kept"] == 2
+    (child,) = client.search_runs([run.info.experiment_id], "tags.`longloom.kind` = 'stage'")
+    assert child.data.params == {key: str(value) for key, value in made_from.items()}

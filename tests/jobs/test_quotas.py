@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.runtime.quotas import allocate, mix_distance, shortages
+from jobs.runtime.quotas import MOST_LABELS, allocate, labels_wanted, mix_distance, shortages
 
 
 def test_largest_remainder_by_hand() -> None:
@@ -70,3 +70,12 @@ def test_mix_distance_by_hand() -> None:
     # p = (1/2, 1/2), q = (1, 0), m = (3/4, 1/4): (½·log2(2/3) + ½·log2(2) + log2(4/3)) / 2 = 0.3113
     assert abs(mix_distance({"a": 0.5, "b": 0.5}, {"a": 4, "b": 0}) - 0.3113**0.5) < 1e-3
     assert mix_distance({"a": 1.0}, {}) == 0.0, "no samples yet"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 50), st.integers(0, 120), st.integers(0, 120))
+def test_labels_that_could_not_be_had_are_asked_for_up_to_a_bound(labels: int, asked: int, kept: int) -> None:
+    kept = min(kept, asked)
+    wanted = labels_wanted(labels, asked, kept)
+    assert wanted >= 0 and (not wanted or (kept + wanted <= labels and asked + wanted <= MOST_LABELS * labels))
+    assert wanted or kept >= labels or asked >= MOST_LABELS * labels

@@ -11,12 +11,12 @@ from pyspark.sql import SparkSession
 
 import sql
 from jobs.runtime.comparing import compare
-from jobs.runtime.errors import SettingsFault
+from jobs.runtime.errors import GateStop, SettingsFault
 from jobs.runtime.history import Execution
 from jobs.runtime.ledger_files import calls_in, calls_of, export_calls, import_calls
 from jobs.runtime.replaying import Replay
 from jobs.runtime.runner import Runner
-from jobs.runtime.runs import MAIN_JOB, begin, end
+from jobs.runtime.runs import MAIN_JOB, Run, begin, end
 from jobs.runtime.sources import find_inputs, register
 from jobs.runtime.summary import StageTally
 from jobs.runtime.tombstones import bury, bury_calls
@@ -106,6 +106,24 @@ def past_run(runner: Runner) -> None:
     register(runner.tables, find_inputs(runner.settings.inputs), runner.summary)
     end(runner.history, "done")
     runner.history.flush()
+
+
+def test_a_replay_that_ends_otherwise_names_what_waits_now(spark: SparkSession, root: str) -> None:
+    """And nothing that was left open when its stage began anew, or was closed since."""
+    runner = make_runner(spark, root)
+    history, columns = runner.history, "input_id string, reason string"
+    for stage in ("samples", "meta_records"):
+        history.defer(stage, spark.createDataFrame([("a", "llm:timeout"), ("b", "llm:timeout")], columns), 1)
+    history.defer("meta_records", spark.createDataFrame([("b", None)], columns), 2)
+    history.start_epoch(["samples"])
+    history.emptied()
+    replay = Replay(spark, STAGES, runner.tables, root, print)
+    with pytest.raises(GateStop, match=r"that the ledger does not hold \(meta_records 1\); no call was made"):
+        replay._require_end(Run("first", 1, MAIN_JOB, {}, {}, "done", {}), 4)
+    assert history.waiting() == {"meta_records": 1} and history.failed_once(["meta_records", "samples"]) == [
+        "meta_records"
+    ]
+    assert [tuple(row) for row in history.open_deferrals("meta_records").collect()] == [("a", "llm:timeout")]
 
 
 @pytest.mark.faults

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import base64
 import copy
+import errno
 import hashlib
 import html
 import json
+import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
+from jobs import report
 from jobs.runtime.analysis import Analyst
-from jobs.runtime.errors import SettingsFault
+from jobs.runtime.errors import LongloomError, SettingsFault
 from jobs.runtime.lineage import log_artifact
 from jobs.runtime.report import figures
 from jobs.runtime.report.figures import gather
@@ -180,6 +185,58 @@ def test_an_unwritable_place_is_told(tmp_path: Path) -> None:
         write("<!doctype html>", str(tmp_path / "file" / "report.html"))
     with pytest.raises(SettingsFault, match=r"--out nosuch://report\.html: nothing that is installed here opens"):
         write("<!doctype html>", "nosuch://report.html")
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "told"),
+    [
+        (errno.ENOSPC, 6, "is full"),
+        (errno.EDQUOT, 6, "has no quota left"),
+        (errno.EACCES, 2, "cannot be written (Permission denied)"),
+        (errno.EROFS, 2, "cannot be written (Read-only file system)"),
+        (errno.ENOTDIR, 2, "cannot be written (Not a directory)"),
+    ],
+)
+def test_no_room_is_another_fault_than_a_wrong_place(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int, status: int, told: str
+) -> None:
+    """Only what can be written another time is said to be so."""
+
+    def refuses(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.open", refuses)
+    with pytest.raises(LongloomError, match=re.escape(told)) as fault:
+        write("<!doctype html>", str(tmp_path / "report.html"))
+    assert fault.value.exit_status == status and str(tmp_path) in str(fault.value)
+
+
+def job_without_spark(monkeypatch: pytest.MonkeyPatch, fault: Exception | None = None) -> MagicMock:
+    """jobs/report.py with nothing to show, or a `fault` where it gathers what there is."""
+    build = MagicMock()
+    monkeypatch.setattr(report, "build_session", build)
+    monkeypatch.setattr(report, "open_root", MagicMock())
+    monkeypatch.setattr(report, "gather", MagicMock(side_effect=fault))
+    monkeypatch.setattr(report, "page", MagicMock(return_value="<!doctype html>"))
+    return build
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a file that is always full")
+def test_a_report_that_finds_no_room_ends_as_a_run_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    given = ["--root", str(tmp_path / "root"), "--no-mlflow", "--out"]
+    session = job_without_spark(monkeypatch)
+    assert report.main([*given, "/dev/full"]) == 6
+    assert "the storage of /dev/full, or the machine's own scratch space, is full" in capsys.readouterr().err
+    session.return_value.stop.assert_called_once()
+    assert report.main([*given, "/dev/null/report.html"]) == 2
+    job_without_spark(monkeypatch, PySparkException("java.io.IOException: No space left on device"))
+    assert report.main([*given, str(tmp_path / "report.html")]) == 6
+    assert f"the storage of {tmp_path}/root" in capsys.readouterr().err
+    job_without_spark(monkeypatch, KeyError("rows"))
+    with pytest.raises(KeyError):
+        report.main([*given, str(tmp_path / "report.html")])
 
 
 def test_the_file_is_logged_as_an_artifact(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+import sql
 from jobs.runtime.errors import RecipeChanged
 from jobs.runtime.history import Execution
 from jobs.runtime.order import behind
@@ -18,7 +19,7 @@ from jobs.runtime.sources import find_inputs
 from jobs.stages import STAGES
 from tests.equality import assert_same_tables, content
 from tests.fake_server.client import FakeServer
-from tests.roots import make_runner, prose, run_stages, write_conversations, write_documents
+from tests.roots import make_runner, prose, rows, run_stages, write_conversations, write_documents
 
 HERE = ("documents", "long_documents")
 
@@ -189,3 +190,53 @@ def test_rejected_calls_are_made_again_when_asked_for(spark: SparkSession, root:
         assert len(content(again.tables, "meta_records")) == 2
         last = make_runner(spark, root, given, "run-4")
         assert run_stages(last, *stages).stages["meta_records"].state == "unchanged"
+
+
+@pytest.mark.spark
+def test_no_document_comes_into_a_second_sample_by_a_retry(spark: SparkSession, root: str) -> None:
+    """Meanwhile documents of rejected samples were drawn again: documents are drawn without replacement per setting."""
+    runner = make_runner(spark, root)
+    pairings = {  # setting, documents, draw, and what became of its sample
+        "free": ("single", ["d1"], 1, "llm:refusal"),
+        "accepted-since": ("single", ["d2"], 1, "llm:refusal"),
+        "accepted": ("single", ["d2"], 2, None),
+        "open-since": ("single", ["d3"], 1, "llm:bad_json"),
+        "open": ("single", ["d3"], 2, "waits"),
+        "first": ("single", ["d4"], 1, "llm:refusal"),
+        "second": ("single", ["d4"], 2, "llm:refusal"),
+        "unlike-later": ("single", ["d5"], 1, "llm:refusal"),
+        "later": ("single", ["d5"], 2, "ungrounded"),
+        "elsewhere": ("multi", ["d2", "d3"], 1, "llm:refusal"),
+        "pair": ("multi", ["d6", "d7"], 1, "llm:refusal"),
+        "pair-accepted": ("multi", ["d7", "d8"], 2, None),
+    }
+    paired = [
+        {"id": key, "parent_ids": [], "setting": setting, "documents": documents, "draw": draw}
+        for key, (setting, documents, draw, _) in pairings.items()
+    ]
+    made = [
+        {"id": f"s-{key}", "parent_ids": [key], "pairing": key, "setting": setting, "reject_reason": reason}
+        for key, (setting, _, _, reason) in pairings.items()
+        if reason != "waits"
+    ]
+    calls = [
+        {"id": f"c-{row['pairing']}", "key": row["pairing"], "status": "lasting" if row["reject_reason"] else "ok"}
+        for row in made
+    ]
+    for row in made:
+        row["call_id"] = f"c-{row['pairing']}"
+    for name, stored in (("pairings", paired), ("samples", made), ("llm_calls", calls)):
+        wanted = sql.columns(name)
+        whole = [{column: row.get(column) for column in wanted.names} for row in stored]
+        runner.tables.append(spark.createDataFrame(whole, wanted), name, {})
+
+    retry_rejected(runner, "samples")
+    again = {"free", "first", "unlike-later", "elsewhere"}
+    assert {row["input_id"] for row in runner.history.open_deferrals("samples").collect()} == again
+    assert {row["pairing"] for row in rows(runner, "samples")} == pairings.keys() - again - {"open"}
+    assert {row["key"] for row in rows(runner, "llm_calls")} == pairings.keys() - again - {"open"}, "theirs are kept"
+    (warning,) = runner.summary.warnings
+    assert warning.startswith("--retry-rejected samples: 4 left out")
+    version = runner.tables.version("samples")
+    retry_rejected(runner, "samples")
+    assert runner.tables.version("samples") == version, "those that are left out stay as they are"

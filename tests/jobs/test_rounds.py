@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from jobs.runtime.rounds import Supply, plan_round
 
 
@@ -67,3 +70,40 @@ def test_the_first_round_allows_for_rejections_that_are_expected() -> None:
     few = {("multi", "news"): supply(1.0, documents=9)}
     wanted, _, short = plan_round(few, {"multi": 4}, 20, expected=0.5)
     assert wanted == {("multi", "news"): 4} and short == {"multi": {}}, "no documents for more, enough for the target"
+
+
+def test_what_is_missing_goes_by_what_each_type_lacks() -> None:
+    """One type came out above its share, so that the others lack more than is missing."""
+    state = {
+        ("single", "a"): supply(0.5, accepted=30),
+        ("single", "b"): supply(0.3, accepted=50),
+        ("single", "c"): supply(0.2, accepted=10),
+    }
+    wanted, _, _ = plan_round(state, {"single": 100}, 20)
+    # 20 and 10 short of their quotas; of the 10 that are missing 6.67 and 3.33
+    assert wanted == {("single", "a"): 7, ("single", "c"): 3}
+
+
+held = st.dictionaries(
+    st.text("abcdef", min_size=1, max_size=2),
+    st.tuples(st.integers(1, 100), st.integers(0, 20), st.integers(0, 30)),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(held, st.integers(0, 80))
+def test_never_more_than_is_missing_and_all_of_it_where_it_can_be_had(
+    types: dict[str, tuple[int, int, int]], target: int
+) -> None:
+    weight = sum(share for share, _, _ in types.values())
+    state = {
+        ("single", kind): supply(share / weight, accepted, answered=accepted, documents=documents)
+        for kind, (share, accepted, documents) in types.items()
+    }
+    wanted, accepted, _ = plan_round(state, {"single": target}, 20)
+    missing = max(0, target - accepted["single"])
+    assert sum(wanted.values()) == min(missing, sum(documents for _, _, documents in types.values()))
+    assert all(0 < count <= types[kind][2] for (_, kind), count in wanted.items())
+    turned = dict(reversed(list(state.items())))
+    assert plan_round(turned, {"single": target}, 20)[0] == wanted

@@ -45,7 +45,8 @@ def test_overrides_are_yaml_and_beat_the_file(tmp_path: Path) -> None:
         ("inputs.documents=[x.jsonl]", "inputs.conversations: empty"),
         ("filter.max_pair_document_tokens=40000", "max_pair_document_tokens <= max_document_tokens"),
         ("walks.min_nodes=7", "walks.min_nodes"),
-        ("minhash.bands=7", "minhash.bands"),
+        ("minhash.bands=7", "minhash.bands: must divide minhash.permutations"),
+        ("instructions.bands=20", "instructions.bands: must divide instructions.permutations"),
         ("llm.teacher=openai", "environment variable OPENAI_API_KEY is not set"),
         (
             "llm.stages={samples: {teacher: openai, api_key_env: NOT_THERE}}",
@@ -65,7 +66,11 @@ def test_overrides_are_yaml_and_beat_the_file(tmp_path: Path) -> None:
         ("llm.stages={samples: {modle: x, base_url: 'https://me:p@pa55word@h'}}", "'https://…@h'"),
         ("llm.query={accessToken: pa55word}", "llm.query.accessToken: would be stored"),
         ("llm.extra_body={x-api-key: pa55word}", "llm.key_header"),
-        ("llm.extra_body={x-api-key: [pa55word]}", "a value that is not shown"),
+        (
+            "llm.extra_body={tools: [{server: {access_token: pa55word}}]}",
+            "llm.extra_body.tools.server.access_token: would",
+        ),
+        ("llm.query={x-api-key: [pa55word]}", "a value that is not shown"),
         ("llm.query={sig: pa55word, n: 1}", "llm.query.n: Input should be a valid string (found 1)"),
         ("llm.stages={samples: {modle: x, extra_body: {sig: pa55word}}}", "'extra_body': {'sig': '…'}"),
         ("llm={api_key_env: sk-pa55word, stages: {samples: {modle: x}}}", "'api_key_env': '…'"),
@@ -107,6 +112,7 @@ def test_faults_between_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ov
         "llm.query={api-version: '2024-10-21', max_tokens: '5'}",
         "llm.extra_body={prompt_cache_key: mine, max_completion_tokens: 99, max_tokens: 9, eos_token: '</s>'}",
         "llm.extra_body={min_token: 3, service_tier: flex, language_code: de, skip_special_tokens: true}",
+        "llm.extra_body={chat_template_kwargs: {enable_thinking: false}, stop: [END], top_k: null}",
         "lineage.tracking_uri=databricks://scope:prefix",
         "lineage.tracking_uri=http://mlflow:5000/path@2",
         "lineage.tracking_uri=postgresql://me@db:5432/mlflow?sslmode=require&sslkey=/etc/mine.pem",
@@ -117,6 +123,13 @@ def test_faults_between_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ov
 )
 def test_names_and_addresses_without_secrets_are_taken(tmp_path: Path, override: str) -> None:
     assert isinstance(load_settings(None, [override], str(tmp_path)), Settings)
+
+
+def test_jobs_that_ask_nobody_want_no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    assert load_settings(None, ["llm.teacher=openai"], str(tmp_path), calls=False).llm.teacher == "openai"
+    with pytest.raises(SettingsFault, match="does not look like a name"):
+        load_settings(None, ["llm.api_key_env=sk-pa55word"], str(tmp_path), calls=False)
 
 
 def test_a_store_without_a_client_and_one_that_fails_are_faults(monkeypatch: pytest.MonkeyPatch) -> None:

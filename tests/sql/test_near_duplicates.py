@@ -119,6 +119,13 @@ def test_a_chain_rejects_all_but_its_first(spark: SparkSession) -> None:
 
 
 @pytest.mark.spark
+def test_rows_of_a_replayed_batch_are_no_duplicates_of_themselves(spark: SparkSession) -> None:
+    """A run that died between a batch's write and its commit finds the rows of the batch stored already."""
+    texts = groups(random.Random(7), 60)
+    assert judged(spark, texts, texts, SMALL) == judged(spark, texts, [], SMALL)
+
+
+@pytest.mark.spark
 def test_thousands_of_one_template_are_one_row(spark: SparkSession) -> None:
     """5,000 texts of one word's difference would be 12 million pairs in each of 16 bands."""
     draw = random.Random(3)

@@ -129,7 +129,7 @@ def test_a_megabyte_without_a_space_is_quick_and_its_offsets_are_right() -> None
     started = time.process_time()
     assert found("abababababababababababababababab", [("d", text)]) == Span(0, "d", 0, 32, True)
     assert found("xyxyxyxyxyxyxyxyxyxyxyxyxyxyxyxy", [("d", text)]) is None
-    grounding(text, [], [("d", text)], RULES)
+    grounding(text, [], [("d", text)])
     assert time.process_time() - started < 5
     assert found(needle, [("d", hiding)]) == Span(0, "d", place, place + len(needle), True)
     assert found(needle.upper(), [("d", hiding)]) == Span(0, "d", place, place + len(needle), False)
@@ -164,7 +164,7 @@ def test_verbatim_and_framed_sentences_are_grounded_and_inventions_are_not() -> 
         "- The mayor has resigned over the scandal surrounding the steel supplier.\n"
     )
     quotes = ["The bridge was closed in May after engineers found cracks", "Repairs will cost 4 million euros and last"]
-    result = grounding(answer, locate_quotes(quotes, DOCUMENTS, RULES), DOCUMENTS, RULES)
+    result = grounding(answer, locate_quotes(quotes, DOCUMENTS, RULES), DOCUMENTS)
     assert (result.sentences, result.grounded) == (3, 2)
     assert result.share == pytest.approx(2 / 3)
     assert result.document_shares == {"report": 1.0, "letter": 0.0}
@@ -172,24 +172,24 @@ def test_verbatim_and_framed_sentences_are_grounded_and_inventions_are_not() -> 
 
 def test_shares_show_how_evidence_is_spread_over_documents() -> None:
     answer = f"{REPORT.splitlines()[0]} {LETTER}"
-    result = grounding(answer, [], DOCUMENTS, RULES)
+    result = grounding(answer, [], DOCUMENTS)
     assert result.grounded == 3
     assert result.document_shares["letter"] == pytest.approx(2 / 3)
     same = [("a", LETTER), ("b", LETTER)]
-    assert grounding(LETTER, [], same, RULES).document_shares == {"a": 0.5, "b": 0.5}
+    assert grounding(LETTER, [], same).document_shares == {"a": 0.5, "b": 0.5}
 
 
 def test_headings_and_table_rules_are_not_sentences() -> None:
     table = f"### Result\n\n| Topic | Statement |\n|---|---|\n| Ferry | {LETTER.split('. ')[0]}. |\n"
-    result = grounding(table, [], DOCUMENTS, RULES)
+    result = grounding(table, [], DOCUMENTS)
     assert result.grounded >= 1
-    assert grounding("", [], DOCUMENTS, RULES) == Grounding(0, 0, 0.0, {"report": 0.0, "letter": 0.0})
+    assert grounding("", [], DOCUMENTS) == Grounding(0, 0, 0.0, {"report": 0.0, "letter": 0.0})
 
 
 @given(texts, texts)
 @settings(max_examples=80, deadline=None)
 def test_grounding_is_a_share_whatever_comes_in(response: str, text: str) -> None:
-    result = grounding(response, locate_quotes([response], [("d", text)], RULES), [("d", text)], RULES)
+    result = grounding(response, locate_quotes([response], [("d", text)], RULES), [("d", text)])
     assert 0 <= result.grounded <= result.sentences
     assert 0.0 <= result.share <= 1.0
     assert sum(result.document_shares.values()) in (pytest.approx(0.0), pytest.approx(1.0))
@@ -203,7 +203,7 @@ def test_how_accents_are_written_does_not_matter(form: str) -> None:
         document = [("d", unicodedata.normalize(form, text))]
         response = unicodedata.normalize(reply, text)
         spans = locate_quotes([response], document, RULES)
-        assert len(spans) == 1 and grounding(response, spans, document, RULES).share == 1.0
+        assert len(spans) == 1 and grounding(response, spans, document).share == 1.0
 
 
 def test_words_of_scripts_with_vowel_signs_are_whole() -> None:
@@ -211,5 +211,5 @@ def test_words_of_scripts_with_vowel_signs_are_whole() -> None:
     document = "रेलवे स्टेशन सुबह पाँच बजे खुलता है। टिकट खिड़की रात दस बजे बंद होती है।"
     spans = locate_quotes(["रेलवे स्टेशन सुबह पाँच बजे खुलता है।"], [("d", document)], RULES)
     invented = "मधुमेह के रोगी को चीनी नहीं खानी चाहिए। कंप्यूटर की स्मृति बहुत तेज़ होती जा रही है।"
-    assert grounding(invented, spans, [("d", document)], RULES).share == 0.0
-    assert grounding(document, spans, [("d", document)], RULES).share == 1.0
+    assert grounding(invented, spans, [("d", document)]).share == 0.0
+    assert grounding(document, spans, [("d", document)]).share == 1.0

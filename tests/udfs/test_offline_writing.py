@@ -64,7 +64,7 @@ def grounded(reply: AnswerReply, documents: list[str]) -> Any:
     named = [(f"d{number}", text) for number, text in enumerate(documents)]
     spans = locate_quotes([quote.text for quote in reply.quotes], named, RULES)
     assert len(spans) == len(reply.quotes) and all(span.exact for span in spans)
-    return grounding(reply.response, spans, named, RULES)
+    return grounding(reply.response, spans, named)
 
 
 PATH = [

@@ -147,6 +147,19 @@ def test_messages_with_a_system_turn(tmp_path: Path) -> None:
     assert (row["conversation_id"], row["n_turns"], row["licence"]) == ("7", 1, "cc0")
 
 
+@pytest.mark.parametrize(
+    ("roles", "turns"),
+    [("human gpt", 1), ("gpt human", 2), ("gpt human gpt", 2), ("system human gpt", 1), ("system gpt human gpt", 2)],
+)
+def test_a_piece_that_opens_with_an_answer_is_no_single_turn(tmp_path: Path, roles: str, turns: int) -> None:
+    """Releases of ShareGPT cut long conversations: the answer in front belongs to a question that is not there."""
+    write_jsonl(
+        tmp_path / "a.jsonl", [{"id": "x_1", "conversations": [{"from": r, "value": r} for r in roles.split()]}]
+    )
+    (row,) = read(tmp_path / "a.jsonl", "conversations")
+    assert row.get("reject_reason") is None and row["n_turns"] == turns
+
+
 @pytest.mark.parametrize("contents", [["Only a question."], ["A question.", None], ["A question.", ""]])
 def test_a_missing_reply_is_for_the_filter_not_the_reader(tmp_path: Path, contents: list[str | None]) -> None:
     turns = [{"role": role, "content": text} for role, text in zip(("user", "assistant"), contents, strict=False)]

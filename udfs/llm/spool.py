@@ -22,19 +22,15 @@ from typing import Any, Protocol
 
 import fsspec
 
-from udfs.llm.calls import CALL_DDL, CALL_SCHEMA, CallRow
+from udfs.llm.calls import CALL_SCHEMA, CallRow
 
 __all__ = [
-    "CALL_DDL",
-    "CALL_SCHEMA",
-    "CallRow",
     "Segment",
     "SpoolUnavailable",
     "SpoolWriter",
     "list_segments",
     "open_storage",
     "read_segment",
-    "read_segments",
     "remove_segments",
     "segment_writer",
 ]
@@ -273,12 +269,6 @@ def _row(line: bytes) -> CallRow | None:
     row: Any = {name: found.get(name) for name in CALL_SCHEMA.names}
     call: CallRow = row
     return call
-
-
-def read_segments(spool: str, stage: str | None = None) -> Iterator[tuple[Segment, list[CallRow]]]:
-    """Every segment with its rows, one segment in memory at a time."""
-    for segment in list_segments(spool, stage):
-        yield segment, read_segment(segment)
 
 
 def remove_segments(segments: list[Segment]) -> None:

@@ -65,7 +65,7 @@ def conversation_fields(record: Mapping[str, Any]) -> Fields | str:
         "turns": turns,
         "user_text": said_by("user", turns),
         "assistant_text": said_by("assistant", turns),
-        "n_turns": sum(turn.role == "user" for turn in turns),
+        "n_turns": exchanges(turns),
         "model": first_text(record.get("model")),
         "language": normalise(language) if language else None,
         "toxic": toxic(record),
@@ -115,6 +115,15 @@ def turns_as_lists(turns: list[Turn]) -> list[list[str]]:
 def said_by(role: str, turns: list[Turn]) -> str:
     """All a role said, turns parted by a blank line."""
     return "\n\n".join(turn.content for turn in turns if turn.role == role)
+
+
+def exchanges(turns: list[Turn]) -> int:
+    """How many turns of the user there are, and one more where the assistant speaks first.
+
+    Releases cut long conversations into pieces; what opens with an answer is the rest of something.
+    """
+    roles = [turn.role for turn in turns if turn.role in ("user", "assistant")]
+    return roles.count("user") + (roles[:1] == ["assistant"])
 
 
 def identifier(record: Mapping[str, Any]) -> str | None:

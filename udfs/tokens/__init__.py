@@ -1,4 +1,4 @@
-"""Counts tokens exactly and fast with the tokenizer that settings name, and cuts texts by tokens.
+"""Counts tokens exactly and fast with the tokenizer that settings name.
 
 It counts ordinary text: what looks like a special token is text, and none is added.
 """
@@ -12,23 +12,17 @@ import pyarrow as pa
 
 from udfs.arrow import arrow_function
 from udfs.settings import TokenizerSettings
-from udfs.tokens.clip import clip_tokens, head_and_tail, tail_tokens
-from udfs.tokens.ladder import ParityReport, counter
+from udfs.tokens.ladder import counter
 from udfs.tokens.vocabulary import TokenizerUnavailable, Vocabulary, find_vocabulary
 
 if TYPE_CHECKING:
     from pyspark.sql.udf import UserDefinedFunction
 
 __all__ = [
-    "ParityReport",
     "TokenizerUnavailable",
     "Vocabulary",
-    "clip_tokens",
     "count_tokens",
     "find_vocabulary",
-    "head_and_tail",
-    "parity_report",
-    "tail_tokens",
     "token_count",
     "tokenizer_identity",
 ]
@@ -37,11 +31,6 @@ __all__ = [
 def count_tokens(texts: Sequence[str], settings: TokenizerSettings) -> list[int]:
     """Tokens of each text. Raises TokenizerUnavailable when the named tokenizer cannot be had."""
     return counter(settings).count(texts)
-
-
-def parity_report(texts: Sequence[str], settings: TokenizerSettings) -> ParityReport:
-    """How the engine in use compares with the reference on these texts and on the built-in hard ones."""
-    return counter(settings).parity(texts)
 
 
 def tokenizer_identity(settings: TokenizerSettings) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from udfs.settings import TokenizerSettings
@@ -18,16 +17,6 @@ from udfs.tokens.vocabulary import Vocabulary, find_vocabulary
 PARITY_CHARS = 100_000  # of each text that is checked: the reference is thirty times slower
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ParityReport:
-    """How an engine compared with its reference."""
-
-    engine: str
-    reference: str
-    checked: int
-    differing: int
 
 
 class Counter:
@@ -61,14 +50,10 @@ class Counter:
     def expected(self) -> list[int]:
         return self.reference.count(samples())
 
-    def count(self, texts: Sequence[str], watched: bool = True) -> list[int]:
-        """Tokens of each text. Lone surrogates count as the replacement character.
-
-        With `watched` the texts take part in the start-up check.
-        """
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text. Lone surrogates count as the replacement character."""
         texts = [encodable(text) for text in texts]
-        if watched:
-            self.check(texts)
+        self.check(texts)
         while self.engine is not self.reference:
             try:
                 return self.engine.count(texts)
@@ -87,12 +72,6 @@ class Counter:
             log.warning("Tokenizer engine %s counts otherwise than %s", self.engine.name, self.reference.name)
             self.step_down()
         self.to_check -= len(sample)
-
-    def parity(self, texts: Sequence[str]) -> ParityReport:
-        """Compare the engine in use with the reference on these texts and the built-in ones."""
-        sample = [*samples(), *(encodable(text) for text in texts)]
-        wrong = differing(self.engine, self.reference, sample)
-        return ParityReport(self.engine.name, self.reference.name, len(sample), wrong)
 
 
 def differing(engine: Engine, reference: Engine, texts: Sequence[str]) -> int:

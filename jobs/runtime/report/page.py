@@ -16,6 +16,7 @@ from typing import Any
 import fsspec
 
 from jobs.runtime.errors import SettingsFault
+from jobs.runtime.exporting import refused
 from jobs.runtime.health import no_client
 
 FOLDER = resources.files("jobs.runtime.report")
@@ -40,7 +41,7 @@ def page(data: Mapping[str, Any]) -> str:
 
 
 def write(text: str, out: str) -> None:
-    """Write the file to any storage. Raises SettingsFault."""
+    """Write the file to any storage. Raises StorageFault where there is no room for it, else SettingsFault."""
     if missing := no_client(out):
         raise SettingsFault([f"--out {out}: {missing}"])
     try:
@@ -49,7 +50,7 @@ def write(text: str, out: str) -> None:
         with files.open(path, "wb") as stream:
             stream.write(text.encode("utf-8"))
     except OSError as error:
-        raise SettingsFault([f"--out {out}: cannot be written ({error.strerror or error})"]) from None
+        raise refused(error, out) from error
 
 
 def drop_reports(state: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 import sql
 from jobs.runtime.stage import Shared
-from jobs.stages.long_conversations import long_conversations
+from jobs.stages.long_conversations import language_allowed, long_conversations
 from jobs.stages.long_documents import long_documents
 from tests.roots import prose
 from udfs.settings import FilterSettings, MinhashSettings, TokenizerSettings
@@ -48,7 +50,8 @@ def reasons(frame: DataFrame, key: str) -> dict[str, str | None]:
 
 
 def long(spark: SparkSession, names: list[str], previous: DataFrame | None = None, **rules: object) -> DataFrame:
-    settings = FilterSettings(min_conversation_tokens=100, languages=("en",), drop_redacted=True, **rules)  # type: ignore[arg-type]
+    given: dict[str, Any] = {"min_conversation_tokens": 100, "languages": ("en",), "drop_redacted": True, **rules}
+    settings = FilterSettings(**given)
     earlier = previous if previous is not None else spark.createDataFrame([], sql.columns("long_conversations"))
     return finish(
         long_conversations.function(
@@ -80,6 +83,17 @@ def test_each_rule_gives_its_code(spark: SparkSession) -> None:
         spelled_alike = [other for other in smaller if {other, name} == {"a_kept", "h_same_text"}]
         code, met = ("exact_duplicate", spelled_alike) if spelled_alike else ("near_duplicate", smaller)
         assert found[name] == f"{code}:{min(ids[other] for other in met)}"
+
+
+@pytest.mark.parametrize("names", [("German",), ("DE",), ("de-AT",), ("fr", "german")])
+def test_languages_are_wanted_by_code_or_by_name(spark: SparkSession, names: tuple[str, ...]) -> None:
+    rules, table = FilterSettings(languages=names), [("de",), ("en",), (None,)]
+    told = spark.createDataFrame(table, "language string").select("language", language_allowed(rules).alias("allowed"))
+    assert {row["language"]: row["allowed"] for row in told.collect()} == {"de": True, "en": False, None: False}
+    texts = [("German", "g_german"), ("English", "j_other")]
+    for language, kept in texts:
+        found = reasons(long(spark, ["g_german", "j_other"], languages=(language,)), "conversation")
+        assert [name for name, reason in found.items() if reason is None] == [kept]
 
 
 def test_an_earlier_batch_wins_whatever_the_ids(spark: SparkSession) -> None:

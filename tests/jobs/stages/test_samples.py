@@ -23,7 +23,7 @@ from jobs.runtime.runner import Runner
 from jobs.runtime.summary import StageTally
 from jobs.stages import STAGES
 from jobs.stages.samples import DRAWS as DRAWN
-from jobs.stages.samples import VERDICT
+from jobs.stages.samples import VERDICT, sent
 from tests.fake_server.client import FakeServer
 from tests.roots import BY_NAME, make_runner, prose, rows
 
@@ -289,6 +289,15 @@ def test_what_stands_of_two_draws_is_judged(spark: SparkSession, root: str) -> N
         tasks = Counter(entry["task"] for entry in server.requests()[before:])
         assert tasks == {"answer": 4, "answerability": 2}, "a verdict about each answer that stands now"
         assert mine(later) == mine(whole)
+
+
+@pytest.mark.spark
+def test_a_sample_tells_what_was_sent(spark: SparkSession) -> None:
+    """On the wire `extra_body` wins over the settings."""
+    given = ({"seed": 1, "temperature": 0.7, "extra_body": {"seed": 5, "temperature": 0.2}}, {"temperature": 0.7})
+    frame = spark.createDataFrame([(json.dumps(one),) for one in given], "parameters string")
+    told = [tuple(row) for row in frame.select(sent("seed"), sent("temperature")).collect()]
+    assert told == [("5", "0.2"), (None, "0.7")]
 
 
 def test_a_switch_that_is_off_is_no_part_of_the_recipe(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from tests.fake_server.client import FakeServer
+from udfs.llm.calls import CallRow
 from udfs.llm.requests import REQUEST_SCHEMA, build_requests
-from udfs.llm.spool import CallRow, read_segments
+from udfs.llm.spool import list_segments, read_segment
 from udfs.llm.teacher import Reply, Request
 from udfs.settings import LlmSettings
 
@@ -73,9 +74,9 @@ def outcomes(batches: Iterable[pa.RecordBatch]) -> dict[str, dict[str, Any]]:
     return {row["key"]: row for row in rows}
 
 
-def spooled(spool: str) -> list[CallRow]:
-    """All call rows in a spool."""
-    return [row for _, rows in read_segments(spool) for row in rows]
+def spooled(spool: str, stage: str | None = None) -> list[CallRow]:
+    """All call rows in a spool, or those of a stage."""
+    return [row for segment in list_segments(spool, stage) for row in read_segment(segment)]
 
 
 class Scripted:

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.udfs.llm.support import spooled
 from udfs.llm import spool as spool_module
 from udfs.llm.calls import CALL_DDL, CALL_SCHEMA, CallRow
 from udfs.llm.spool import (
@@ -23,7 +24,6 @@ from udfs.llm.spool import (
     SpoolWriter,
     list_segments,
     read_segment,
-    read_segments,
     remove_segments,
 )
 
@@ -34,11 +34,6 @@ def call(key: str, text: str = "t", **more: Any) -> CallRow:
     fields |= {"key": key, "text": text, "status": "ok", "stage": "s", "seconds": 0.5, **more}
     row: CallRow = fields
     return row
-
-
-def rows_of(spool: str, stage: str | None = None) -> list[CallRow]:
-    """All rows below a spool."""
-    return [row for _, rows in read_segments(spool, stage) for row in rows]
 
 
 def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
@@ -59,7 +54,7 @@ def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
 def test_a_resolved_future_means_on_the_disk(tmp_path: Path) -> None:
     with SpoolWriter(str(tmp_path), "s", "r") as writer:
         writer.append(call("a")).result(timeout=10)
-        assert [row["key"] for row in rows_of(str(tmp_path))] == ["a"]
+        assert [row["key"] for row in spooled(str(tmp_path))] == ["a"]
 
 
 def test_stages_are_apart_and_an_idle_writer_leaves_no_file(tmp_path: Path) -> None:
@@ -68,7 +63,7 @@ def test_stages_are_apart_and_an_idle_writer_leaves_no_file(tmp_path: Path) -> N
         with SpoolWriter(spool, stage, "r") as writer:
             if stage != "idle":
                 writer.append(call(stage))
-    assert [row["key"] for row in rows_of(spool, "one")] == ["one"]
+    assert [row["key"] for row in spooled(spool, "one")] == ["one"]
     assert len(list_segments(spool)) == 2
     assert list_segments(spool, "idle") == [] == list_segments(f"{spool}/nowhere")
 
@@ -92,7 +87,7 @@ def test_a_file_cut_anywhere_gives_its_whole_lines(tmp_path_factory: pytest.Temp
     whole = file.read_bytes()
     file.write_bytes(whole[: min(cut, len(whole))])
     expected = [json.loads(line)["key"] for line in whole[:cut].split(b"\n")[:-1]]
-    assert [row["key"] for row in rows_of(str(folder))] == expected
+    assert [row["key"] for row in spooled(str(folder))] == expected
 
 
 def test_a_damaged_line_costs_itself_only(tmp_path: Path) -> None:
@@ -100,9 +95,9 @@ def test_a_damaged_line_costs_itself_only(tmp_path: Path) -> None:
         wait([writer.append(call(key)) for key in "abc"])
     (file,) = (tmp_path / "s").iterdir()
     lines = file.read_bytes().split(b"\n")
-    kept = {row["key"]: row["id"] for row in rows_of(str(tmp_path))}
+    kept = {row["key"]: row["id"] for row in spooled(str(tmp_path))}
     file.write_bytes(b"\n".join([lines[0], b"\x00\x00garbage", *lines[2:]]))
-    assert {row["key"]: row["id"] for row in rows_of(str(tmp_path))} == {k: kept[k] for k in "ac"}
+    assert {row["key"]: row["id"] for row in spooled(str(tmp_path))} == {k: kept[k] for k in "ac"}
 
 
 def test_killed_writer_keeps_every_row_it_reported(tmp_path: Path) -> None:
@@ -123,7 +118,7 @@ def test_killed_writer_keeps_every_row_it_reported(tmp_path: Path) -> None:
         pass
     process.send_signal(signal.SIGKILL)
     reported = 20 + len(process.communicate()[0].split())
-    found = [int(row["key"]) for row in rows_of(str(tmp_path))]
+    found = [int(row["key"]) for row in spooled(str(tmp_path))]
     assert found == list(range(len(found))) and len(found) >= reported + 1
 
 
@@ -133,7 +128,7 @@ def test_rows_that_wait_are_synced_as_one_group(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(spool_module.os, "fsync", lambda file: (syncs.append(file), real(file)))
     with SpoolWriter(str(tmp_path), "s", "r") as writer:
         wait([writer.append(call(str(number))) for number in range(2_000)])
-    assert len(rows_of(str(tmp_path))) == 2_000
+    assert len(spooled(str(tmp_path))) == 2_000
     assert 1 <= len(syncs) < 200
 
 
@@ -145,7 +140,7 @@ def test_object_stores_get_whole_objects_in_groups(monkeypatch: pytest.MonkeyPat
         writer.append(call("c")).result(timeout=10)
     segments = list_segments(spool)
     assert [segment.partition for segment in segments] == [1, 1]
-    assert [row["key"] for row in rows_of(spool)] == ["a", "b", "c"]
+    assert [row["key"] for row in spooled(spool)] == ["a", "b", "c"]
     remove_segments(segments)
     assert list_segments(spool) == []
 
@@ -185,5 +180,5 @@ def test_a_row_given_up_does_not_end_the_writing(tmp_path: Path) -> None:
         later = [spool.append(call(name)) for name in ("b", "c")]
         for durable in later:
             durable.result(timeout=10)
-    kept = {made["key"] for _, calls in read_segments(str(tmp_path)) for made in calls}
+    kept = {made["key"] for made in spooled(str(tmp_path))}
     assert {"b", "c"} <= kept
