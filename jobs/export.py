@@ -9,13 +9,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from jobs.runtime.errors import LongloomError, SettingsFault
+from jobs.runtime.errors import SettingsFault
 from jobs.runtime.exporting import CARD_TEST_SHARE, FORMATS, export_fault, obstacle, write, write_card
 from jobs.runtime.layout import require_layout
 from jobs.runtime.plan_mode import suit_plans
 from jobs.runtime.publishing import push, unpushable
 from jobs.runtime.session import build_session
 from jobs.runtime.settings import load_settings
+from jobs.runtime.storage_faults import ended_by
 from jobs.runtime.tables import Tables
 
 
@@ -44,11 +45,7 @@ def main(arguments: Sequence[str]) -> int:
         if given.push:
             print(push(given.out, given.push, given.token_env))
     except Exception as error:
-        known = error if isinstance(error, LongloomError) else export_fault(error, given.out)
-        if known is None:
-            raise
-        print(f"longloom: {known}", file=sys.stderr)
-        return known.exit_status
+        return ended_by(error, export_fault(error, given.out))
     return 0
 
 

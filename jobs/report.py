@@ -11,13 +11,12 @@ import sys
 from collections.abc import Sequence
 
 from jobs.runtime.analysis import open_root
-from jobs.runtime.errors import LongloomError
 from jobs.runtime.lineage import log_artifact
 from jobs.runtime.report.figures import gather
 from jobs.runtime.report.page import FILE, KIND, page, write
 from jobs.runtime.session import build_session
 from jobs.runtime.settings import load_settings
-from jobs.runtime.storage_faults import storage_fault
+from jobs.runtime.storage_faults import ended_by, storage_fault
 from jobs.runtime.tables import Tables
 
 
@@ -43,11 +42,7 @@ def main(arguments: Sequence[str]) -> int:
         finally:
             spark.stop()
     except Exception as error:
-        known = error if isinstance(error, LongloomError) else storage_fault(error, given.root or "the root")
-        if known is None:
-            raise
-        print(f"longloom: {known}", file=sys.stderr)
-        return known.exit_status
+        return ended_by(error, storage_fault(error, given.root or "the root"))
     print(f"{out} ({len(text.encode()) / 1e6:.1f} MB)")
     return 0
 

@@ -10,10 +10,9 @@ import json
 import sys
 from collections.abc import Sequence
 
-from jobs.runtime.errors import LongloomError
 from jobs.runtime.session import build_session
 from jobs.runtime.settings import load_settings
-from jobs.runtime.storage_faults import storage_fault
+from jobs.runtime.storage_faults import ended_by, storage_fault
 from jobs.runtime.synthesis import Choices, Synthesis
 from jobs.stages import SCORING
 
@@ -32,11 +31,7 @@ def main(arguments: Sequence[str]) -> int:
         finally:
             spark.stop()
     except Exception as error:
-        known = error if isinstance(error, LongloomError) else storage_fault(error, given.root)
-        if known is None:
-            raise
-        print(f"longloom: {known}", file=sys.stderr)
-        return known.exit_status
+        return ended_by(error, storage_fault(error, given.root))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,12 +9,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from jobs.runtime.errors import LongloomError, SettingsFault
+from jobs.runtime.errors import SettingsFault
 from jobs.runtime.previewing import preview
 from jobs.runtime.session import build_session
 from jobs.runtime.settings import Settings, load_settings
 from jobs.runtime.sources import find_inputs
-from jobs.runtime.storage_faults import storage_fault
+from jobs.runtime.storage_faults import ended_by, storage_fault
 from jobs.runtime.synthesis import Choices, Synthesis, unknown_stages
 from jobs.stages import STAGES
 
@@ -35,11 +35,7 @@ def main(arguments: Sequence[str]) -> int:
         finally:
             spark.stop()
     except Exception as error:
-        known = error if isinstance(error, LongloomError) else storage_fault(error, given.root or "the root")
-        if known is None:
-            raise
-        print(f"longloom: {known}", file=sys.stderr)
-        return known.exit_status
+        return ended_by(error, storage_fault(error, given.root or "the root"))
 
 
 def _parser() -> argparse.ArgumentParser:

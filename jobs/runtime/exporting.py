@@ -151,11 +151,8 @@ def refused(error: OSError, out: str) -> LongloomError:
 
 def export_fault(error: BaseException, out: str) -> StorageFault | None:
     """As `storage_fault`, of an export, which does not go on where it stopped as a run does."""
-    fault = storage_fault(error, out)
-    if fault is None:
-        return None
-    told = str(fault).partition(" What was committed stays")[0]
-    return StorageFault(f"{told} What lies in {out} is not whole: make room or mend it, remove it, and run again.")
+    then = f"What lies in {out} is not whole: make room or mend it, remove it, and run again."
+    return storage_fault(error, out, then)
 
 
 def write_card(tables: Tables, out: str, name: str) -> None:

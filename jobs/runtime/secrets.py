@@ -90,10 +90,10 @@ def stored_credentials(lineage: LineageSettings) -> Iterator[str]:
 
 
 def _leaves(value: Any, path: str, name: str = "") -> Iterator[tuple[str, str, Any]]:
-    """(path, nearest name, value) of all that is no object or list."""
+    """(path, name, value) of all that is no object or list: the nearest name, or one above it that tells a key."""
     if isinstance(value, dict):
         for key, held in sorted(value.items()):
-            yield from _leaves(held, f"{path}.{key}", key)
+            yield from _leaves(held, f"{path}.{key}", name if holds_key(name) else key)
     elif isinstance(value, list):
         for held in value:
             yield from _leaves(held, path, name)

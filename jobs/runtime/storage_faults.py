@@ -6,9 +6,10 @@ system's words.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
-from jobs.runtime.errors import StorageFault
+from jobs.runtime.errors import LongloomError, StorageFault
 
 SAYINGS = {
     "No space left on device": "is full",
@@ -20,18 +21,33 @@ SAYINGS = {
     "Permission denied": "refuses to be written",
     "AccessDenied": "refuses to be written",
 }
+GOES_ON = "What was committed stays; make room or mend it, and run again: the run continues where it stopped."
 LONGEST = 200  # characters of what was said
 
 
-def storage_fault(error: BaseException, state: str) -> StorageFault | None:
-    """The sentence for an error behind which the storage stands; None for every other error."""
+def ended_by(error: Exception, fault: StorageFault | None) -> int:
+    """The exit status of a job that an error ended, told on stderr; `fault` is what the storage had to do with it.
+
+    What nobody foresaw is raised again.
+    """
+    known = error if isinstance(error, LongloomError) else fault
+    if known is None:
+        raise error
+    print(f"longloom: {known}", file=sys.stderr)
+    return known.exit_status
+
+
+def storage_fault(error: BaseException, state: str, then: str = GOES_ON) -> StorageFault | None:
+    """The sentence for an error behind which the storage stands; None for every other error.
+
+    `then` says what became of what was written, and what to do.
+    """
     for said in _sayings(error):
         for words, what in SAYINGS.items():
             if words in said:
                 line = next(line for line in said.splitlines() if words in line).strip()
                 return StorageFault(
-                    f"the storage of {state}, or the machine's own scratch space, {what} ({_end(line)}). What was "
-                    "committed stays; make room or mend it, and run again: the run continues where it stopped."
+                    f"the storage of {state}, or the machine's own scratch space, {what} ({_end(line)}). {then}"
                 )
     return None
 

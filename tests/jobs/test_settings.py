@@ -66,6 +66,7 @@ def test_overrides_are_yaml_and_beat_the_file(tmp_path: Path) -> None:
         ("llm.stages={samples: {modle: x, base_url: 'https://me:p@pa55word@h'}}", "'https://…@h'"),
         ("llm.query={accessToken: pa55word}", "llm.query.accessToken: would be stored"),
         ("llm.extra_body={x-api-key: pa55word}", "llm.key_header"),
+        ("llm.extra_body={api_key: {value: pa55word}}", "llm.extra_body.api_key.value: would be stored"),
         (
             "llm.extra_body={tools: [{server: {access_token: pa55word}}]}",
             "llm.extra_body.tools.server.access_token: would",
