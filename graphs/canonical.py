@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from graphs.checkpoints import settled
+from graphs.checkpoints import checkpointed
 from graphs.cover import cover
 from graphs.graph_frames import connected_components
 from graphs.settings import CanonicalSettings
@@ -44,7 +44,7 @@ def merge_values(values: DataFrame, known: DataFrame, settings: CanonicalSetting
         among_new = pairs.where(~F.col("known"))
         if not among_new.isEmpty():
             mapped = mapped.unionByName(_merged(among_new))
-        return settled(_with_lone_values(new, mapped))
+        return checkpointed(_with_lone_values(new, mapped))
     finally:
         pairs.unpersist()
 

@@ -11,7 +11,7 @@ class NoCheckpointDirectory(RuntimeError):
     """A cluster session without a place that all its executors can reach for intermediate results."""
 
 
-def settled(frame: DataFrame) -> DataFrame:
+def checkpointed(frame: DataFrame) -> DataFrame:
     """The same rows, computed once and now, and kept in the session's checkpoint directory.
 
     Raises NoCheckpointDirectory on a cluster that has none.

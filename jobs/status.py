@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from jobs.runtime.errors import LongloomError, SettingsFault
 from jobs.runtime.layout import require_layout
 from jobs.runtime.plan_mode import suit_plans
+from jobs.runtime.root_status import lines, status
 from jobs.runtime.session import build_session
 from jobs.runtime.settings import load_settings
-from jobs.runtime.standing import lines, status
 from jobs.runtime.tables import Tables
 from jobs.stages import SCORING, STAGES
 

@@ -17,7 +17,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
-from graphs.checkpoints import settled as settled_frame
+from graphs.checkpoints import checkpointed
 from jobs.runtime.costs import Cost
 from jobs.runtime.errors import BudgetReached, ServiceRefused
 from jobs.runtime.refusals import refusal
@@ -89,7 +89,7 @@ class Batches:
     def not_outstanding(self, stage: str, pending: DataFrame) -> DataFrame:
         """The requests that lie in no outstanding batch: whoever sends them pays for them once."""
         keys = self.keys(stage, pending.sparkSession)
-        return pending if keys is None else settled_frame(pending.join(keys, "key", "left_anti"))
+        return pending if keys is None else checkpointed(pending.join(keys, "key", "left_anti"))
 
     def fulfil(self, stage: str, task: str, llm: LlmSettings, still_missing: Callable[[], DataFrame]) -> Cost:
         """Send what `still_missing` in batches, and take in what comes back within `llm.batch_wait_s`.
@@ -228,7 +228,7 @@ class Batches:
             within &= F.col("number") <= calls
         if usd is not None:
             within &= F.col("together") <= usd
-        chosen = settled_frame(costs.select("key", within.alias("within")))
+        chosen = checkpointed(costs.select("key", within.alias("within")))
         if chosen.where(~F.col("within")).isEmpty():
             return free, False
         return free.join(chosen.where("within").select("key"), "key", "left_semi"), True

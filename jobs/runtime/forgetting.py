@@ -15,8 +15,8 @@ from functools import reduce
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from graphs.checkpoints import settled
-from jobs.runtime import doomed, tombstones
+from graphs.checkpoints import checkpointed
+from jobs.runtime import dependents, tombstones
 from jobs.runtime.errors import SettingsFault
 from jobs.runtime.history import ROUNDS, Execution, History
 from jobs.runtime.opening import PREVIEW, drop_folder
@@ -67,10 +67,10 @@ def forget(
         runner.say(sentence)
     if not subjects:
         return outcome
-    rows = settled(expand(runner.tables, subjects))
+    rows = checkpointed(expand(runner.tables, subjects))
     tables = tombstones.RECORDS
     records = rows.where(F.col("table").isin(*tables)).select(F.col("id").alias("record"))
-    saw = doomed.fits_that_saw(runner.tables, doomed.of_records(runner.tables, records))
+    saw = dependents.fits_that_saw(runner.tables, dependents.of_records(runner.tables, records))
     tombstones.bury(runner.tables, rows, {name: runner.history.epoch(name) for name in saw})
     done = finish(runner, stages)
     return Outcome(outcome.removed + done.removed, outcome.again + done.again)
@@ -95,12 +95,14 @@ def _require_rows_of_answers(runner: Runner, stages: Sequence[Stage]) -> None:
     A run that started stages again and was cut off leaves all their answers so. Raises SettingsFault.
     """
     tables, history = runner.tables, runner.history
-    behind = [stage.name for stage in stages if stage.name in doomed.CALLING and _may_owe_rows(tables, history, stage)]
+    behind = [
+        stage.name for stage in stages if stage.name in dependents.CALLING and _may_owe_rows(tables, history, stage)
+    ]
     if not behind:
         return
     runner.ledger.fold()  # what a killed run left in the spool was paid for, too
     answered = tables.read("llm_calls").where("status = 'ok'")
-    if not answered.join(doomed.unused_calls(tables, frozenset(behind)), "id", "left_semi").isEmpty():
+    if not answered.join(dependents.unused_calls(tables, frozenset(behind)), "id", "left_semi").isEmpty():
         raise SettingsFault(
             [
                 f"rows of answers that were paid for are still to be made ({', '.join(behind)}), and a forgetting "
@@ -141,15 +143,15 @@ class _Burial:
         self._run, self._stones = tombstones.newest(self._tables)
         self._kinds = {row[0] for row in self._stones.select("subject_table").distinct().collect()}
         self._files = self._subjects(tombstones.FILES).select(F.col("subject").alias("file"))
-        self._records = settled(self._subjects(*tombstones.RECORDS).select(F.col("subject").alias("record")))
+        self._records = checkpointed(self._subjects(*tombstones.RECORDS).select(F.col("subject").alias("record")))
         self._walks = self._subjects(tombstones.WALKS).select(F.col("subject").alias("id"))
 
     def carry_out(self) -> None:
         self._runner.ledger.fold()  # what a killed run left in the spool is in the ledger from here on
         self._take_counts_off()
         before = {name: self._tables.version(name) for name in (*self._stages, tombstones.FILES)}
-        gone = settled(_tabled(self._rows_that_go()))
-        gone = settled(gone.unionByName(self._judge_duplicates_again(gone)))
+        gone = checkpointed(_tabled(self._rows_that_go()))
+        gone = checkpointed(gone.unionByName(self._judge_duplicates_again(gone)))
         self._move_records()
         self._remove(gone)
         self._purge_texts()
@@ -186,29 +188,31 @@ class _Burial:
 
     def _rows_that_go(self) -> dict[str, DataFrame]:
         """[id] per table."""
-        gone = doomed.of_records(self._tables, self._records)
+        gone = dependents.of_records(self._tables, self._records)
         walks = self._walks
         if "conversations" in self._kinds:
-            gone |= {name: doomed.counted_nothing(self._tables, name) for name in GRAPH}
+            gone |= {name: dependents.counted_nothing(self._tables, name) for name in GRAPH}
             gone |= self._values_that_go()
-            walks = settled(walks.unionByName(doomed.walks_left_without_graph(self._tables, self._records)).distinct())
-        gone |= doomed.made_from_walks(self._tables, walks, self._records)
-        gone["sources"] = gone["sources"].unionByName(doomed.sightings_in(self._tables, self._files))
+            walks = checkpointed(
+                walks.unionByName(dependents.walks_left_without_graph(self._tables, self._records)).distinct()
+            )
+        gone |= dependents.made_from_walks(self._tables, walks, self._records)
+        gone["sources"] = gone["sources"].unionByName(dependents.sightings_in(self._tables, self._files))
         return gone
 
     def _values_that_go(self) -> dict[str, DataFrame]:
         """Canonical values go with their last holder; those still needed stand on another one from here on."""
-        values = settled(doomed.values_left(self._tables, self._records))
+        values = checkpointed(dependents.values_left(self._tables, self._records))
         self._amend(
             "canonical_values",
             values.where(F.col("holder").isNotNull()).select("id", F.array("holder").alias("parent_ids")),
         )
         gone = values.where(F.col("holder").isNull()).select("id")
-        return {"canonical_values": gone, "task_rewrites": doomed.rewrites_of(self._tables, gone)}
+        return {"canonical_values": gone, "task_rewrites": dependents.rewrites_of(self._tables, gone)}
 
     def _judge_duplicates_again(self, gone: DataFrame) -> DataFrame:
         """[id, table]: rows rejected as duplicates of what goes; they go, and their inputs wait for the next run."""
-        rows = settled(doomed.duplicates(self._tables, gone))
+        rows = checkpointed(dependents.duplicates(self._tables, gone))
         self._outcome.again.update({row["table"]: row["count"] for row in rows.groupBy("table").count().collect()})
         for name in self._outcome.again:
             mine = rows.where(F.col("table") == name)
@@ -221,7 +225,7 @@ class _Burial:
         """Records that another file holds too stand in that one from here on."""
         for name in tombstones.RECORDS:
             if tombstones.FILES in self._kinds and self._tables.exists(name):
-                self._amend(name, doomed.moved(self._tables, name, self._files, self._records))
+                self._amend(name, dependents.moved(self._tables, name, self._files, self._records))
 
     def _remove(self, gone: DataFrame) -> None:
         """Rows go before what they were made from."""
@@ -243,7 +247,7 @@ class _Burial:
             return
         history, files = self._runner.history, self._files.select(F.col("file").alias("input_id"))
         for name in (name for name, stage in self._stages.items() if stage.driving == tombstones.FILES):
-            waits = settled(history.open_deferrals(name).join(files, "input_id", "left_semi").select("input_id"))
+            waits = checkpointed(history.open_deferrals(name).join(files, "input_id", "left_semi").select("input_id"))
             if not waits.isEmpty():
                 history.defer(name, waits.withColumn("reason", F.lit(None).cast("string")), history.next_pass(name))
 
@@ -253,7 +257,7 @@ class _Burial:
         """The ledger, the examples of types, figures that name values, and what shows rows: preview and reports."""
         asking = {stage for kind in self._kinds for stage in CALLS.get(kind, ())}
         if "conversations" in self._kinds and self._tables.exists("document_types"):
-            left = doomed.examples_left(self._tables, self._records)
+            left = dependents.examples_left(self._tables, self._records)
             if left:
                 frame = self._tables.spark.createDataFrame(left, "id string, examples array<string>")
                 self._amend("document_types", frame)
@@ -261,12 +265,12 @@ class _Burial:
         drop_folder(self._tables.state, PREVIEW)  # it holds records, and is made anew with a word
         drop_reports(self._tables.state)
         if asking and self._tables.exists("llm_calls"):
-            unused = settled(doomed.unused_calls(self._tables, frozenset(asking)))
+            unused = checkpointed(dependents.unused_calls(self._tables, frozenset(asking)))
             count = unused.count()
             if count:
                 keys = self._tables.read("llm_calls").join(unused, "id", "left_semi")
                 root = F.coalesce("parent_key", "key").alias("key")
-                tombstones.bury_calls(self._tables, self._run, settled(keys.select(root).distinct()))
+                tombstones.bury_calls(self._tables, self._run, checkpointed(keys.select(root).distinct()))
                 self._tables.remove("llm_calls", unused, NOTE)
                 self._outcome.removed["llm_calls"] += count
         if "conversations" in self._kinds and self._tables.exists("graph_stats"):
@@ -304,7 +308,7 @@ class _Burial:
 
     def _amend(self, name: str, rows: DataFrame) -> int:
         """Set columns of rows, in no commit where there are none; how many there were."""
-        rows = settled(rows)
+        rows = checkpointed(rows)
         count = rows.count()
         if count:
             self._tables.amend(name, rows, NOTE)

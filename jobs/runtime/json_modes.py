@@ -26,7 +26,7 @@ BY_STRICTNESS = ("schema", "object_schema", "object", "prompt")
 Look = Callable[[str], str | None]  # the mode that a stage's calls were made in, where it is known
 
 
-def settled(
+def with_json_modes(
     settings: Settings,
     stages: Sequence[Stage],
     history: History,

@@ -16,7 +16,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from graphs.checkpoints import settled as settled_frame
+from graphs.checkpoints import checkpointed
 from jobs.runtime.batches import OUTSTANDING, Batches
 from jobs.runtime.costs import Cost, price_share, priced
 from jobs.runtime.errors import BudgetReached, ServiceRefused
@@ -156,7 +156,7 @@ class Ledger:
                 }
             )
         )
-        fresh = settled_frame(self._tables.conform(rows, "llm_calls", {}))
+        fresh = checkpointed(self._tables.conform(rows, "llm_calls", {}))
         billed = [F.sum(F.col(name) * price_share("teacher")) for name in TOKENS]
         added = fresh.agg(F.count("*"), *map(F.sum, TOKENS), *billed).collect()[0]
         if added[0]:
@@ -217,8 +217,8 @@ class Ledger:
         """
         session = requests.sparkSession
         if few:
-            requests = settled_frame(requests)  # rendered once, though read for their keys and then for themselves
-        known = settled_frame(self._settled(requests, task, llm, few))
+            requests = checkpointed(requests)  # rendered once, though read for their keys and then for themselves
+        known = checkpointed(self._settled(requests, task, llm, few))
         served, to_send, saved = already_known(known)
         if chained is not None:
             served, _, saved = already_known(known.join(chained, "input_id", "left_anti"))
@@ -230,10 +230,10 @@ class Ledger:
                 self._instead[stage] = priced(Cost(), served, saved, price_of(llm))
                 cost = self._ask(stage, task, pending, to_send, few, follow_ups)
             sent = known.select(*[name for name in requests.columns if name != "messages"])
-            known = settled_frame(self._settled(sent, task, llm, few))
+            known = checkpointed(self._settled(sent, task, llm, few))
             if not known.where(F.col("status").isNull()).isEmpty():
                 # Now: a follow-up's calls may collect the batches that it names, and drop their files.
-                waiting = settled_frame(self._waiting(known, stage, session))
+                waiting = checkpointed(self._waiting(known, stage, session))
         if self._serving.show is not None:
             told = known.select("key", "status", "reason").join(
                 recorded(self._tables.read("llm_calls", session)), "key", "left"
@@ -254,7 +254,7 @@ class Ledger:
             made.join(calls.select(F.col("call_id").alias("id")), "id", "left_semi").select(of.alias("of")).distinct()
         )
         again = made.withColumn("of", of).where(F.col("status") == "lasting").join(asked, "of", "left_semi")
-        self._tables.remove("llm_calls", settled_frame(again.select("id")), {"stage": stage})
+        self._tables.remove("llm_calls", checkpointed(again.select("id")), {"stage": stage})
 
     def _settled(self, requests: DataFrame, task: str, llm: LlmSettings, few: bool = False) -> DataFrame:
         """Each request with what the ledger says: ok, lasting, or null where there is something to send."""
@@ -271,7 +271,7 @@ class Ledger:
 
         def still_missing() -> DataFrame:
             known = self._settled(asked, task, llm, few)
-            return settled_frame(known.where(F.col("status").isNull()).select(*wanted.columns))
+            return checkpointed(known.where(F.col("status").isNull()).select(*wanted.columns))
 
         if llm.teacher == BATCH:
             return self.batches.fulfil(stage, task, llm, still_missing)
@@ -387,7 +387,7 @@ def _standing(first: DataFrame, second: DataFrame, wanted: Following) -> DataFra
     assert wanted.gates is not None
     judging: Any = passing(wanted.gates)
     answers = second.where(F.col("status") == "ok").select("input_id", "variables", "text")
-    passed = settled_frame(answers.mapInArrow(judging, "input_id string"))  # now: quotes are looked for once
+    passed = checkpointed(answers.mapInArrow(judging, "input_id string"))  # now: quotes are looked for once
 
     def drawn(these: DataFrame, draw: int, others: DataFrame) -> DataFrame:
         other = others.select("input_id", F.col("call_id").alias("other_call"))

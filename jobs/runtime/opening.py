@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 from jobs.runtime.errors import LongloomError, SettingsFault
 from jobs.runtime.health import OTHER_ROOT, unwritable
 from jobs.runtime.history import History
-from jobs.runtime.json_modes import left_open, settled
+from jobs.runtime.json_modes import left_open, with_json_modes
 from jobs.runtime.layout import require_layout
 from jobs.runtime.ledger import Ledger
 from jobs.runtime.lock import RootLock
@@ -59,7 +59,7 @@ def opened(
         tables.fence = lock.require
         require_layout(tables, migrate=True)
         history = History(tables)
-        settings = settled(settings, stages, history, tables, otherwise)
+        settings = with_json_modes(settings, stages, history, tables, otherwise)
         ledger = Ledger(tables, settings.llm, settings.tokenizer, say=say, pause=stop.wait)
         runner = Runner(spark, settings, tables, ledger, history, Summary(run_id=tables.run_id), say)
         spark.sparkContext.setCheckpointDir(f"{tables.state}/_scratch")

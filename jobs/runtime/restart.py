@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 import sql
-from graphs.checkpoints import settled
+from graphs.checkpoints import checkpointed
 from jobs.runtime.errors import RecipeChanged
 from jobs.runtime.history import ROUNDS, History
 from jobs.runtime.order import behind, fewest_starts
@@ -23,23 +23,35 @@ from jobs.runtime.settings import Settings
 from jobs.runtime.sources import KINDS, unlist
 from jobs.runtime.stage import Stage
 from jobs.runtime.tables import Tables
+from udfs.models.files import embedder_identity
 from udfs.readers import InputFile
 
 INTERRUPTED = "an interrupted run wrote rows from other settings"
 
 
 def require_recipes(
-    stages: tuple[Stage, ...], settings: Settings, tables: Tables, history: History, starts: Sequence[str]
+    stages: tuple[Stage, ...],
+    settings: Settings,
+    tables: Tables,
+    history: History,
+    starts: Sequence[str],
+    running: Sequence[Stage] = (),
 ) -> None:
-    """Stop before anything is written when rows that stay were made from other settings.
+    """Stop before anything is written when rows that stay were made from other settings, or by another encoder.
 
-    `starts` are the stages that start again. Raises RecipeChanged naming each difference and the two ways on.
+    `starts` are the stages that start again, `running` those whose models are there to be compared. Raises
+    RecipeChanged naming each difference and the two ways on.
     """
     replaced = [stage.name for stage in stages if stage.mode == "replaces"]  # made anew as a whole: nothing is mixed
     renewed = {*behind(stages, *starts), *history.to_empty, *replaced}
+    encoder = _encoder_changes(settings, tables) if any(map(_embeds, running)) else None
     told = {}
     for stage in stages:
-        changes = _changes(stage, settings, tables, history) if stage.name not in renewed else None
+        if stage.name in renewed:
+            continue
+        changes = _changes(stage, settings, tables, history)
+        if changes is None and encoder and _embeds(stage) and tables.exists(stage.name):
+            changes = encoder
         if changes is not None:
             told[stage.name] = changes
     if told:
@@ -85,7 +97,9 @@ def retry_rejected(runner: Runner, name: str) -> None:
     failed = runner.tables.read(name).where(F.col("reject_reason").startswith("llm:"))
     if name == "samples":
         failed = _with_free_documents(runner, failed)
-    failed = settled(failed.select("id", F.col("parent_ids")[0].alias("input_id"), "call_id"))  # now: these rows go
+    failed = checkpointed(
+        failed.select("id", F.col("parent_ids")[0].alias("input_id"), "call_id")
+    )  # now: these rows go
     if failed.isEmpty():
         return
     waits = failed.select("input_id", F.lit("retry_rejected").alias("reason"))
@@ -112,7 +126,7 @@ def _with_free_documents(runner: Runner, failed: DataFrame) -> DataFrame:
     draw = F.when(F.col("again"), F.struct("draw", "pairing"))
     is_first = draw == F.min(draw).over(of_document)
     told = each.select("pairing", "again", (~in_use & is_first).alias("free")).where("again")
-    free = settled(told.groupBy("pairing").agg(F.every("free").alias("free")).where("free").select("pairing"))
+    free = checkpointed(told.groupBy("pairing").agg(F.every("free").alias("free")).where("free").select("pairing"))
     left_out = again.count() - free.count()
     if left_out:
         runner.summary.warn(
@@ -134,6 +148,25 @@ def _changes(stage: Stage, settings: Settings, tables: Tables, history: History)
         return None
     stored = tables.read(stage.name).select("recipe").distinct().collect()
     return None if {row["recipe"] for row in stored} <= {identity(now)} else INTERRUPTED
+
+
+def _embeds(stage: Stage) -> bool:
+    return "embedder" in stage.sections
+
+
+def _encoder_changes(settings: Settings, tables: Tables) -> str | None:
+    """How the files of the embedder differ from those that the stored vectors came from; None when they do not.
+
+    A recipe has the embedder's name alone, under which a folder is written over and a branch moves on. Older vectors
+    would be compared with those of another space.
+    """
+    for name in ("document_types", "document_features"):
+        stored = tables.read(name).select("embedder").first() if tables.exists(name) else None
+        if stored is not None:
+            was, now = str(stored["embedder"]), embedder_identity(settings.embedder)
+            same = was.rpartition(":")[2] == now.rpartition(":")[2]  # the content: a package's version may rise alone
+            return None if same else f"files of embedder.name: {was} → {now}"
+    return None
 
 
 def _empty(runner: Runner, stage: Stage, files: list[InputFile]) -> None:

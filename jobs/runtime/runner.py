@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
 import sql
-from graphs.checkpoints import settled
+from graphs.checkpoints import checkpointed
 from jobs.runtime.accounting import DEFER, add_cost, count_batch, count_rows
 from jobs.runtime.batches import OUTSTANDING
 from jobs.runtime.errors import AnswersWaiting, BatchesOutstanding, GateStop
@@ -127,7 +127,7 @@ class Runner:
 
     def _close(self, stage: Stage, waits: DataFrame, again: DataFrame, number: int) -> None:
         """What waited and does not wait again is closed by pass `number`."""
-        closed = settled(waits.select("input_id").join(again, "input_id", "left_anti"))
+        closed = checkpointed(waits.select("input_id").join(again, "input_id", "left_anti"))
         if not closed.isEmpty():
             self.history.defer(stage.name, closed.withColumn("reason", F.lit(None).cast("string")), number)
 
@@ -142,7 +142,7 @@ class Runner:
         if "teach" in keywords(stage.function):
             arguments["teach"] = self._teacher(stage, tally)
         try:
-            rows = settled(stage.function(**arguments))
+            rows = checkpointed(stage.function(**arguments))
         except TooFewRows as error:
             raise GateStop(f"{stage.name}: {error}; then run again.") from error
         tally.rows_in = tally.kept = arguments[str(stage.driving)].count()
@@ -167,7 +167,7 @@ class Runner:
 
     def _replace(self, stage: Stage, tally: StageTally, wanted: DataFrame | None) -> None:
         """Recompute the whole table."""
-        rows = settled(_finished(stage.function(**self._arguments(stage, stage.function, self.spark, None))))
+        rows = checkpointed(_finished(stage.function(**self._arguments(stage, stage.function, self.spark, None))))
         count_rows(rows, tally)
         self._write_whole(stage, rows, tally)
 
@@ -199,7 +199,7 @@ class Runner:
         added = {"run_id": self.tables.run_id, "recipe": identity(self.recipe(stage)), "batch": mark}
         # Checkpointed, not cached: short plans from here on, and nothing is computed again when a table it read grows.
         rows = self.tables.conform(outputs[stage.name], stage.name, added)
-        main = settled(reject_forgotten(self.tables, stage.name, rows))
+        main = checkpointed(reject_forgotten(self.tables, stage.name, rows))
         held = main.where(F.col("reject_reason").startswith(DEFER))
         ready = main.where(F.col("reject_reason").isNull() | ~F.col("reject_reason").startswith(DEFER))
         count_batch(stage, main, driving, waits, done)
@@ -207,14 +207,14 @@ class Runner:
         # A row of counts has the id of its key in every batch: its transaction alone keeps it from coming twice.
         may_repeat = stage.dedupe or stage.mode == "tops_up" or self.tables.exists("deferrals")
         if may_repeat and "batch" not in ready.columns:
-            ready = settled(self._unseen(stage.name, ready, session))
+            ready = checkpointed(self._unseen(stage.name, ready, session))
             done.out = ready.count()  # now: once they are written, no row is unseen
         self._gate(stage, ready)
         waits = self._waits(held, waits)
         if done.deferred:
             self.history.defer(stage.name, waits, deferred_pass)
         again = (
-            settled(waits.select("input_id")) if deferred_pass else waits
+            checkpointed(waits.select("input_id")) if deferred_pass else waits
         )  # now: the calls they wait for may be made
         name_file_faults(self.summary, done.reasons, ready, held)
         # A commit without a row would wake every stage behind; only a table's first one says something by itself.
@@ -397,4 +397,4 @@ class Runner:
 
 def _finished(made: Any) -> Any:
     """What a stage returned, made from its costly frame where it shares one."""
-    return made.finish(settled(made.base)) if isinstance(made, Shared) else made
+    return made.finish(checkpointed(made.base)) if isinstance(made, Shared) else made

@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 import sql
-from graphs.checkpoints import settled
+from graphs.checkpoints import checkpointed
 from jobs.runtime.runner import Runner
 from jobs.runtime.stage import Shared, Stage, keywords, positional
 from jobs.runtime.tombstones import reject_forgotten
@@ -67,12 +67,12 @@ def sample(runner: Runner, stages: Mapping[str, Stage], kind: str, files: Sequen
     tables, mine = runner.tables, [file for file in files if file.kind == kind]
     chosen, scale = choose(mine, budget, runner.settings.seed)
     stored = tables.kept(kind)
-    fresh = settled(_read(runner, stages[kind], chosen).join(stored.select("id"), "id", "left_anti"))
+    fresh = checkpointed(_read(runner, stages[kind], chosen).join(stored.select("id"), "id", "left_anti"))
     judged = tables.read(long_name).select(F.col(record).alias("id"))
     standing = stored.join(judged, "id", "left_anti")
-    waiting = settled(standing.select(*fresh.columns).unionByName(fresh)) if tables.exists(kind) else fresh
+    waiting = checkpointed(standing.select(*fresh.columns).unionByName(fresh)) if tables.exists(kind) else fresh
     frames = {kind: waiting, "previous": tables.kept(long_name)}
-    long = settled(derive(stages[long_name], frames, runner))
+    long = checkpointed(derive(stages[long_name], frames, runner))
     new = fresh.select(F.col("id").alias(record), F.lit(scale).alias("scale"))
     weight = F.coalesce("scale", F.lit(1.0)).alias("weight")
     weights = long.select("id", record).join(new, record, "left").select("id", weight)
@@ -84,7 +84,7 @@ def derive(stage: Stage, frames: Mapping[str, DataFrame], runner: Runner) -> Dat
     """The rows a stage makes of `frames` (by parameter name), under the run's settings."""
     made = stage.function(**call_arguments(stage.function, frames, runner))
     if isinstance(made, Shared):
-        made = made.finish(settled(made.base))
+        made = made.finish(checkpointed(made.base))
     rows: DataFrame = made[stage.name] if isinstance(made, dict) else made
     return rows
 

@@ -20,7 +20,7 @@ from jobs.runtime.errors import AnswersWaiting, BatchesOutstanding, LongloomErro
 from jobs.runtime.forgetting import finish as finish_forgetting
 from jobs.runtime.health import OTHER_ROOT, unwritable
 from jobs.runtime.history import ROUNDS, History
-from jobs.runtime.json_modes import decided, left_open, settled, strictest
+from jobs.runtime.json_modes import decided, left_open, strictest, with_json_modes
 from jobs.runtime.layout import require_layout
 from jobs.runtime.ledger import OPEN, Ledger, Serving
 from jobs.runtime.lineage import Lineage, preload
@@ -33,6 +33,7 @@ from jobs.runtime.progress import Progress, spark_tasks
 from jobs.runtime.quotas import labels_wanted
 from jobs.runtime.registering import register_classifier
 from jobs.runtime.restart import none_to_retry, require_recipes, restart, retry_rejected
+from jobs.runtime.root_status import what_next
 from jobs.runtime.rounds import ROUND, run_rounds
 from jobs.runtime.runner import Runner
 from jobs.runtime.runs import MAIN_JOB, begin, end
@@ -42,7 +43,6 @@ from jobs.runtime.session import warm_workers
 from jobs.runtime.settings import Settings
 from jobs.runtime.sources import KINDS, Seen, are_given, find_inputs, inputs_of, register, skipped_lines
 from jobs.runtime.stage import Stage
-from jobs.runtime.standing import what_next
 from jobs.runtime.stopping import Stop
 from jobs.runtime.storage_faults import storage_fault
 from jobs.runtime.summary import Summary
@@ -129,7 +129,7 @@ class Synthesis:
             require_layout(tables, migrate=True)
             history = History(tables)
             json_modes = self._settle_json_modes(history)
-            require_recipes(self._stages, self._settings, tables, history, starts)
+            require_recipes(self._stages, self._settings, tables, history, starts, self._chosen())
             lineage = Lineage(self._settings, tables.state, self._settings.model_dump(mode="json"), self._job)
             tables.run_id = summary.run_id = lineage.run_id
             if lineage.warning:
@@ -359,7 +359,7 @@ class Synthesis:
         elif not any(stage.asks or stage.name in self._rounds for stage in self._chosen()):
             otherwise = left_open
         calls = self._serving.tables or history.tables
-        self._settings = settled(self._settings, self._stages, history, calls, otherwise)
+        self._settings = with_json_modes(self._settings, self._stages, history, calls, otherwise)
         return decided(told, self._settings.llm, self._stages)
 
     def _chosen(self) -> list[Stage]:

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 import sql
-from jobs.runtime import doomed, forgetting
+from jobs.runtime import dependents, forgetting
 from jobs.runtime.errors import SettingsFault
 from jobs.runtime.forgetting import finish, forget
 from jobs.runtime.history import Execution
@@ -296,7 +296,7 @@ def test_calls_go_when_no_row_rests_on_them(spark: SparkSession, root: str) -> N
     runner.tables.append(spark.createDataFrame(calls, columns), "llm_calls", {})
     sample = {name: {"id": "s", "call_id": "used"}.get(name) for name in sql.columns("samples").names}
     runner.tables.append(spark.createDataFrame([sample], sql.columns("samples")), "samples", {})
-    unused = doomed.unused_calls(runner.tables, frozenset({"samples"}))
+    unused = dependents.unused_calls(runner.tables, frozenset({"samples"}))
     assert {row["id"] for row in unused.collect()} == {"unused", "turn of unused"}
 
 
@@ -307,7 +307,7 @@ def test_what_may_still_become_rows_is_known(spark: SparkSession, root: str, tmp
     told = [(name, name, None, name, "ok") for name in ("document_labels", "samples", "meta_records")]
     runner.tables.append(spark.createDataFrame(told, columns), "llm_calls", {})
     for name in ("document_labels", "samples", "meta_records"):
-        unused = doomed.unused_calls(runner.tables, frozenset({name})).collect()
+        unused = dependents.unused_calls(runner.tables, frozenset({name})).collect()
         assert [row["id"] for row in unused] == [name]
     by_name = {stage.name: stage for stage in STAGES}
 

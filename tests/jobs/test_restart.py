@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,12 @@ from jobs.runtime.recipes import identity, recipe
 from jobs.runtime.restart import require_recipes, restart, retry_rejected
 from jobs.runtime.settings import Settings
 from jobs.runtime.sources import find_inputs
+from jobs.runtime.stage import Stage
 from jobs.stages import STAGES
 from tests.equality import assert_same_tables, content
 from tests.fake_server.client import FakeServer
 from tests.roots import make_runner, prose, rows, run_stages, write_conversations, write_documents
+from udfs.models.files import embedder_identity
 
 HERE = ("documents", "long_documents")
 
@@ -120,6 +123,53 @@ def test_settings_may_change_until_they_have_made_rows() -> None:
     history.last = lambda stage: None if stage in behind(STAGES, "document_types") else known(stage)  # type: ignore
     now = Settings.model_validate({"types": {"k": 3}})
     require_recipes(STAGES, now, Empty(), history, [])  # type: ignore[arg-type]
+
+
+class Typed:
+    """Tables in which every stage has rows, the vectors made by `encoder`."""
+
+    def __init__(self, encoder: str) -> None:
+        self._encoder = encoder
+
+    def exists(self, name: str) -> bool:
+        return True
+
+    def read(self, name: str) -> Typed:
+        return self
+
+    def select(self, column: str) -> Typed:
+        return self
+
+    def first(self) -> dict[str, str]:
+        return {"embedder": self._encoder}
+
+
+def test_vectors_of_two_encoders_under_one_name_are_not_mixed(tmp_path: Path) -> None:
+    """The folder is written over: the settings say the same, the vectors would be of another space."""
+    folder = tmp_path / "encoder"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    settings = Settings.model_validate({"embedder": {"name": str(folder)}})
+    history, stored = Remembered(settings), Typed(embedder_identity(settings.embedder))
+    typing = [stage for stage in STAGES if stage.name == "conversation_types"]
+
+    def require(*starts: str, running: Sequence[Stage] = typing) -> None:
+        require_recipes(STAGES, settings, stored, history, starts, running)  # type: ignore[arg-type]
+
+    require()
+    folder = folder.rename(tmp_path / "moved")
+    settings = Settings.model_validate({"embedder": {"name": str(folder)}})
+    history = Remembered(settings)
+    require()  # the same content elsewhere
+    (folder / "model.safetensors").write_bytes(b"other weights, trained on")
+    with pytest.raises(RecipeChanged, match=r"document_types: files of embedder\.name: encoder@local:\w+ → moved@local:"
+                       r"\w+\n[\s\S]*--recompute document_types,document_features \(") as caught:  # fmt: skip
+        require()
+    covered = str(caught.value).partition("--recompute ")[2].split()[0].split(",")
+    require(*covered)
+    with pytest.raises(RecipeChanged, match="document_features: files of"):
+        require("document_types")
+    require(running=[stage for stage in STAGES if stage.name == "samples"])  # embeds nothing: no model is needed
 
 
 @pytest.mark.spark

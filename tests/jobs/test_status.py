@@ -12,7 +12,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs.runtime.lock import RootLock, holder_of
-from jobs.runtime.standing import Standing, Status, lines, status
+from jobs.runtime.root_status import Status, TableStatus, lines, status
 from jobs.stages import STAGES
 from tests.sql.small_root import ROWS, SmallTables
 
@@ -37,9 +37,9 @@ def test_rows_are_counted_by_fate(spark: SparkSession) -> None:
     }
     found = status(SmallTables(spark, rows), NAMES)
     by_name = {one.stage: one for one in found.stages}
-    assert by_name["samples"] == Standing("samples", 2, 4, 1, 0, "done")
-    assert by_name["meta_records"] == Standing("meta_records", 2, 2, 0, 1, "done")
-    assert by_name["classifier"] == Standing("classifier", -1, 0, 0, 0, "")
+    assert by_name["samples"] == TableStatus("samples", 2, 4, 1, 0, "done")
+    assert by_name["meta_records"] == TableStatus("meta_records", 2, 2, 0, 1, "done")
+    assert by_name["classifier"] == TableStatus("classifier", -1, 0, 0, 0, "")
     assert found.calls == {
         "calls": 3, "failed": 1, "tokens_in": 35, "tokens_out": 3, "tokens_cached": 4, "usd": None,
     }  # fmt: skip
@@ -64,10 +64,10 @@ def test_money_is_told_at_the_prices_of_the_newest_run(spark: SparkSession) -> N
 
 
 def test_what_comes_next() -> None:
-    done = (Standing("samples", 3, 5, 1, 0, "done"),)
+    done = (TableStatus("samples", 3, 5, 1, 0, "done"),)
     calls = {"calls": 0, "failed": 0, "tokens_in": 0, "tokens_out": 0, "usd": 0.0}
     assert list(lines(Status("r", None, done, calls, 0, 0)))[-1].startswith("next: jobs/report.py")
-    unfinished = (*done, Standing("training_set", -1, 0, 0, 0, ""))
+    unfinished = (*done, TableStatus("training_set", -1, 0, 0, 0, ""))
     assert list(lines(Status("r", None, unfinished, calls, 0, 0)))[-1].startswith("next: there is no training_set yet")
     held = list(lines(Status("r", "process 7 on h", done, calls, 2, 3)))
     assert held[0] == "r: held by process 7 on h" and held[-1] == "next: the run goes on; ask again"

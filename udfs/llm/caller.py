@@ -62,7 +62,7 @@ class Called:
 
 
 @dataclass(frozen=True)
-class Manners:
+class CallRules:
     """How a stage's calls are made: who admits them, when they are tried again, what stops them.
 
     `raised_max_tokens` is the limit of the one call after a reply that was cut off (0: none is made); `obstacle` says
@@ -79,8 +79,8 @@ class Manners:
 class Caller:
     """Answers jobs through one teacher; `settle` may be awaited many times at once."""
 
-    def __init__(self, teacher: Teacher, manners: Manners, origin: Origin, record: Record) -> None:
-        self._teacher, self._manners = teacher, manners
+    def __init__(self, teacher: Teacher, rules: CallRules, origin: Origin, record: Record) -> None:
+        self._teacher, self._rules = teacher, rules
         self._origin, self._record = origin, record
 
     async def settle(self, job: Job) -> tuple[Outcome, list[Future[None]]]:
@@ -101,7 +101,7 @@ class Caller:
             further = await asyncio.to_thread(follow_up, request, text, wanted)
             if further is None:
                 continue
-            too_long = self._manners.obstacle(further)
+            too_long = self._rules.obstacle(further)
             ended, more = await self._settle(Job(further, prompt_sha(further.task), too_long=too_long))
             kept += more
             if ended.status not in ("ok", "lasting"):
@@ -118,7 +118,7 @@ class Caller:
                 reply = await self._ask(job.request, job.too_long)
                 kept.append(self._record(call_row(self._origin, job.prompt_sha, job.request, reply, None)))
                 outcome = outcome_of_reply(job.request.key, reply, job.request.task)
-                step, text = further_call(outcome, reply.text, self._manners.raised_max_tokens > 0), reply.text
+                step, text = further_call(outcome, reply.text, self._rules.raised_max_tokens > 0), reply.text
                 if step is None:
                     return outcome, kept
             return await self._further(job, step, text or "", kept), kept
@@ -129,12 +129,12 @@ class Caller:
     async def _further(self, job: Job, step: FurtherCall, text: str, kept: list[Future[None]]) -> Outcome:
         """The one further call; its outcome is the last word."""
         request = job.request
-        call = further_request(request, step, text, self._manners.raised_max_tokens)
-        answered = await self._ask(call, self._manners.obstacle(call))
+        call = further_request(request, step, text, self._rules.raised_max_tokens)
+        answered = await self._ask(call, self._rules.obstacle(call))
         outcome = outcome_of_reply(request.key, answered, request.task)
         reply = last_word(answered, outcome)
         if reply is not answered:
-            self._manners.circuit.judge(reply)
+            self._rules.circuit.judge(reply)
         words = words_of(step, job.prompt_sha)
         kept.append(self._record(call_row(self._origin, words, call, reply, request.key)))
         return outcome
@@ -143,7 +143,7 @@ class Caller:
         """The reply after as many tries as the policy grants; only the last one counts. Raises NotAdmitted."""
         if too_long is not None:
             return failed(ErrorKind.CONTEXT_TOO_LONG, too_long)
-        circuit, attempt, reply = self._manners.circuit, 1, None
+        circuit, attempt, reply = self._rules.circuit, 1, None
         while True:
             try:
                 tried, sent = await self._one_try(request)
@@ -154,7 +154,7 @@ class Caller:
             if tried.reworded:
                 continue
             reply = tried
-            wait = self._manners.policy.wait_before(attempt, reply, request.key)
+            wait = self._rules.policy.wait_before(attempt, reply, request.key)
             reply = circuit.judge(reply, sent, again=wait is not None)
             if wait is None or circuit.opened_by is not None:
                 return reply
@@ -166,21 +166,21 @@ class Caller:
 
         Raises NotAdmitted.
         """
-        opened_by = self._manners.circuit.opened_by
+        opened_by = self._rules.circuit.opened_by
         if opened_by is not None:
             raise NotAdmitted(opened_by)
         try:
-            permit = await self._manners.admission.enter(request)
+            permit = await self._rules.admission.enter(request)
         except NotAdmitted as refused:
             if refused.reply.status == "fatal":
-                self._manners.circuit.open(refused.reply)
+                self._rules.circuit.open(refused.reply)
             raise
-        sent = self._manners.circuit.asked()
+        sent = self._rules.circuit.asked()
         try:
             reply = await self._teacher.complete(request)
         except Exception as error:
             reply = failed(ErrorKind.SERVER, f"the teacher raised {type(error).__name__}: {error}")
-        self._manners.admission.leave(permit, reply)
+        self._rules.admission.leave(permit, reply)
         return reply, sent
 
 

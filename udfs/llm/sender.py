@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from udfs.llm.admission import Admission, Unlimited
-from udfs.llm.caller import Caller, Job, Manners, Origin
+from udfs.llm.caller import Caller, CallRules, Job, Origin
 from udfs.llm.calls import CallRow
 from udfs.llm.circuit import circuit_of
 from udfs.llm.context import MOST_CHARS_PER_TOKEN, too_long
@@ -211,7 +211,7 @@ class _Window:
         self._admission: Admission = Unlimited()
         if sending.coordinator is not None:
             self._admission = SharedAdmission(sending.coordinator, sending.stage, settings.concurrency)
-        manners = Manners(
+        rules = CallRules(
             self._admission,
             circuit_of(sending.run_id, sending.stage, settings.max_error_share, sending.proven),
             sending.policy,
@@ -219,7 +219,7 @@ class _Window:
             sending.obstacle,
         )
         origin = Origin(sending.stage, sending.run_id, settings.teacher)
-        self._caller = Caller(sending.teacher or teacher_of(settings), manners, origin, spool.append)
+        self._caller = Caller(sending.teacher or teacher_of(settings), rules, origin, spool.append)
         self._arrived: SimpleQueue[Outcome | BaseException] = SimpleQueue()
         self._ready: list[Outcome] = []
         self._chains: set[Future[None]] = set()

@@ -13,7 +13,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 import sql
-from jobs.runtime.doomed import unused_calls
+from jobs.runtime.dependents import unused_calls
 from jobs.runtime.errors import RecipeChanged
 from jobs.runtime.estimates import Range
 from jobs.runtime.recipes import identity, recipe

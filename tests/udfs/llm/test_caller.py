@@ -9,7 +9,7 @@ import pytest
 
 from tests.udfs.llm.support import GOOD, Scripted
 from udfs.llm.admission import NotAdmitted
-from udfs.llm.caller import Caller, Job, Manners, Origin
+from udfs.llm.caller import Caller, CallRules, Job, Origin
 from udfs.llm.calls import CallRow
 from udfs.llm.circuit import Circuit
 from udfs.llm.retry import RetryPolicy
@@ -55,8 +55,8 @@ def test_a_request_that_is_put_otherwise_is_let_in_again(tries: int, status: str
         return Future()
 
     door, teacher = Door(tries), Scripted(script)
-    manners = Manners(door, Circuit(), RetryPolicy(first_wait=0.0), 0, lambda request: None)
-    caller = Caller(teacher, manners, Origin("stage", "run", "openai"), record)
+    rules = CallRules(door, Circuit(), RetryPolicy(first_wait=0.0), 0, lambda request: None)
+    caller = Caller(teacher, rules, Origin("stage", "run", "openai"), record)
     outcome, _ = asyncio.run(caller.settle(Job(REQUEST, "sha")))
     assert outcome.status == status and len(recorded) == kept
     assert door.entered == len(teacher.asked) == tries

@@ -26,7 +26,7 @@ from udfs.settings import LlmSettings
 
 
 @dataclass(frozen=True)
-class Standing:
+class TableStatus:
     """Where the table of a stage stands."""
 
     stage: str
@@ -46,7 +46,7 @@ class Status:
 
     state: str
     at_work: str | None  # the run that holds the root
-    stages: tuple[Standing, ...]
+    stages: tuple[TableStatus, ...]
     calls: dict[str, Any]
     unfolded: int  # finished calls that are not in the ledger table yet, where the spool is on this machine
     batches: int  # whose results are to come
@@ -66,7 +66,7 @@ def status(tables: Tables, stages: Sequence[str]) -> Status:
         last = history.last(name)
         kept, rejected = fates.get(name, (0, 0))
         ran = last.state if last is not None else ""
-        lines.append(Standing(name, tables.version(name), kept, rejected, waits.get(name, 0), ran))
+        lines.append(TableStatus(name, tables.version(name), kept, rejected, waits.get(name, 0), ran))
     holder = holder_of(tables.state)
     at_work = None if holder is None else f"{holder.says()}, last beat {max(0, time.time() - holder.beat):.0f} s ago"
     unfolded = sum(map(spooled_calls(f"{tables.state}/_spool"), stages))
