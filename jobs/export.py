@@ -10,7 +10,8 @@ import sys
 from collections.abc import Sequence
 
 from jobs.runtime.errors import SettingsFault
-from jobs.runtime.exporting import CARD_TEST_SHARE, FORMATS, export_fault, obstacle, write, write_card
+from jobs.runtime.exporting import CARD_TEST_SHARE, FORMATS, export_fault, write, write_card
+from jobs.runtime.health import unwritable
 from jobs.runtime.layout import require_layout
 from jobs.runtime.plan_mode import suit_plans
 from jobs.runtime.publishing import push, unpushable
@@ -75,7 +76,7 @@ def _faults(given: argparse.Namespace, formats: Sequence[str]) -> list[str]:
         faults.append(f"--format {given.format}: known formats are {', '.join(FORMATS)}")
     if given.test_share is not None and not 0 <= given.test_share < 1:
         faults.append(f"--test-share {given.test_share}: from 0 to less than 1")
-    if found := obstacle(given.out):
+    if found := unwritable(given.out):
         faults.append(f"--out {given.out}: {found}")
     if given.push and not given.card:
         faults.append("--push: needs --card, so that nobody meets rows without knowing what they are")

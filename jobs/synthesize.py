@@ -11,11 +11,12 @@ from collections.abc import Sequence
 
 from jobs.runtime.errors import SettingsFault
 from jobs.runtime.previewing import preview
+from jobs.runtime.requirements import unknown_stages
 from jobs.runtime.session import build_session
 from jobs.runtime.settings import Settings, load_settings
 from jobs.runtime.sources import find_inputs
 from jobs.runtime.storage_faults import ended_by, storage_fault
-from jobs.runtime.synthesis import Choices, Synthesis, unknown_stages
+from jobs.runtime.synthesis import Choices, Synthesis
 from jobs.stages import STAGES
 
 TOGETHER = "any of walks, instructions, pairings and samples runs all four, in rounds"

@@ -18,7 +18,6 @@ from pyspark.sql.types import ArrayType, DataType, StringType, StructType
 from jobs.runtime.analysis import open_root
 from jobs.runtime.card import card
 from jobs.runtime.errors import LongloomError, SettingsFault, StorageFault
-from jobs.runtime.health import unwritable
 from jobs.runtime.splits import TEST, TRAIN, split_by_document
 from jobs.runtime.storage_faults import storage_fault
 from jobs.runtime.tables import Tables
@@ -128,14 +127,6 @@ def require_empty(out: str) -> None:
         raise refused(error, out) from error
     if held:
         raise SettingsFault([f"--out {out}: is not empty; name a new folder"])
-
-
-def obstacle(out: str) -> str | None:
-    """Why nothing can be written to an address, None where it can be tried."""
-    try:
-        return unwritable(out)
-    except OSError as error:  # a name that no file system takes, a folder that must not be looked into
-        return f"cannot be written ({error.strerror or error})"
 
 
 def refused(error: OSError, out: str) -> LongloomError:

@@ -149,7 +149,10 @@ def unwritable(root: str) -> str | None:
     """Why nothing can be written below a root, None when it can; of an object store its client must be there."""
     if "://" in root:
         return no_client(root)
-    there = existing(root)
+    try:
+        there = existing(root)
+    except OSError as error:  # a name that no file system takes, a folder that must not be looked into
+        return f"cannot be written ({error.strerror or error})"
     if not there.is_dir():
         return f"{there} is a file, not a folder"
     return None if os.access(there, os.W_OK | os.X_OK) else f"{there} cannot be written to"

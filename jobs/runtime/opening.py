@@ -49,9 +49,7 @@ def opened(
     another run holds it, StorageFault when the storage is full or refuses.
     """
     tables = Tables(spark, settings.storage, run_id=uuid.uuid4().hex)
-    obstacle = misplaced(spark, tables.state) or unwritable(tables.state)
-    if obstacle:
-        raise SettingsFault([f"--root {tables.state}: {obstacle}; {OTHER_ROOT}"])
+    require_root(spark, tables.state)
     if not may_be_new and not tables.exists("source_files"):
         raise SettingsFault([f"{tables.state}: no tables here; check --root (nothing was written)"])
     suit_plans(spark, settings.storage)
@@ -75,6 +73,13 @@ def opened(
             raise known from error
         finally:
             ledger.close()
+
+
+def require_root(spark: SparkSession, root: str) -> None:
+    """Raises SettingsFault when nothing can be written to the root."""
+    obstacle = misplaced(spark, root) or unwritable(root)
+    if obstacle:
+        raise SettingsFault([f"--root {root}: {obstacle}; {OTHER_ROOT}"])
 
 
 def misplaced(spark: SparkSession, root: str) -> str | None:

@@ -213,9 +213,8 @@ class Runner:
         waits = self._waits(held, waits)
         if done.deferred:
             self.history.defer(stage.name, waits, deferred_pass)
-        again = (
-            checkpointed(waits.select("input_id")) if deferred_pass else waits
-        )  # now: the calls they wait for may be made
+        # Now: the calls they wait for may be made.
+        again = checkpointed(waits.select("input_id")) if deferred_pass else waits
         name_file_faults(self.summary, done.reasons, ready, held)
         # A commit without a row would wake every stage behind; only a table's first one says something by itself.
         self._write(stage, outputs, ready if done.out or not self.tables.exists(stage.name) else None, added, once)

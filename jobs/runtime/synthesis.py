@@ -7,31 +7,30 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
 
 from pyspark.sql import SparkSession
 
-from jobs.runtime.endpoints import distinct, probed
-from jobs.runtime.errors import AnswersWaiting, BatchesOutstanding, LongloomError, ServiceRefused, SettingsFault
+from jobs.runtime.endpoints import probed
+from jobs.runtime.errors import AnswersWaiting, BatchesOutstanding, LongloomError, SettingsFault
 from jobs.runtime.forgetting import finish as finish_forgetting
-from jobs.runtime.health import OTHER_ROOT, unwritable
 from jobs.runtime.history import ROUNDS, History
 from jobs.runtime.json_modes import decided, left_open, strictest, with_json_modes
 from jobs.runtime.layout import require_layout
 from jobs.runtime.ledger import OPEN, Ledger, Serving
 from jobs.runtime.lineage import Lineage, preload
 from jobs.runtime.lock import RootLock
-from jobs.runtime.opening import drop_scratch, misplaced, sources_of
+from jobs.runtime.opening import drop_scratch, require_root
 from jobs.runtime.order import ahead
 from jobs.runtime.plan_mode import suit_plans
 from jobs.runtime.plans import against_plan, comparison_lines
 from jobs.runtime.progress import Progress, spark_tasks
 from jobs.runtime.quotas import labels_wanted
 from jobs.runtime.registering import register_classifier
+from jobs.runtime.requirements import require_all, require_models, require_own_root, require_teacher, unknown_stages
 from jobs.runtime.restart import none_to_retry, require_recipes, restart, retry_rejected
 from jobs.runtime.root_status import what_next
 from jobs.runtime.rounds import ROUND, run_rounds
@@ -41,20 +40,14 @@ from jobs.runtime.schedule import Step, run_steps
 from jobs.runtime.scorers import compare_scorers
 from jobs.runtime.session import warm_workers
 from jobs.runtime.settings import Settings
-from jobs.runtime.sources import KINDS, Seen, are_given, find_inputs, inputs_of, register, skipped_lines
+from jobs.runtime.sources import Seen, are_given, find_inputs, inputs_of, register, skipped_lines
 from jobs.runtime.stage import Stage
 from jobs.runtime.stopping import Stop
 from jobs.runtime.storage_faults import storage_fault
 from jobs.runtime.summary import Summary
 from jobs.runtime.tables import Tables
 from jobs.runtime.tombstones import stale_tables
-from udfs.llm.probe import probe
-from udfs.llm.teacher import ErrorKind
-from udfs.models.errors import ModelUnavailable
-from udfs.models.files import embedder_identity
-from udfs.models.influence.support import require_pair
 from udfs.readers import InputFile
-from udfs.tokens import TokenizerUnavailable, tokenizer_identity
 
 
 @dataclass(frozen=True)
@@ -103,9 +96,14 @@ class Synthesis:
         with Stop(self._spark.sparkContext) as stop:
             preload()
             tables = Tables(self._spark, self._settings.storage)
-            given = partial(self._require_inputs, tables)
-            root, own = partial(self._require_root, tables.state), partial(self._require_own, tables)
-            require_all(self._require_names, root, own, self._require_models, self._require_teacher, given)
+            require_all(
+                self._require_names,
+                lambda: require_root(self._spark, tables.state),
+                lambda: require_own_root(self._settings, self._stages, tables),
+                lambda: require_models(self._settings, self._chosen()),
+                self._require_teacher,
+                lambda: self._require_inputs(tables),
+            )
             if not self._choices.dry_run:
                 with warm_workers(self._spark):
                     return self._run(stop, tables)
@@ -286,67 +284,15 @@ class Synthesis:
         if not self._chosen():
             raise SettingsFault(["--only influence: nothing is measured with selection.by: order; set it to influence"])
 
-    def _require_own(self, tables: Tables) -> None:
-        """Inputs and root are of this job's kind. Raises SettingsFault."""
-        faults = []
-        for kind in sorted(set(KINDS) - sources_of(self._stages)):
-            job = "jobs/score.py" if kind == "imports" else "jobs/synthesize.py"
-            if getattr(self._settings.inputs, kind):
-                faults.append(f"inputs.{kind}: {job} reads them, into a root of its own")
-            if tables.exists(kind):
-                faults.append(f"--root {tables.state}: was made by {job} (it holds {kind}); {OTHER_ROOT}")
-        if faults:
-            raise SettingsFault(faults)
-
     def _require_inputs(self, tables: Tables) -> None:
         """All inputs are there and can be read. Raises SettingsFault."""
         files = find_inputs(self._settings.inputs, Seen(tables), self._skipped)
         self._listed = files if are_given(self._settings.inputs) else None
 
-    def _require_root(self, state: str) -> None:
-        """Raises SettingsFault when nothing can be written there."""
-        obstacle = misplaced(self._spark, state) or unwritable(state)
-        if obstacle:
-            raise SettingsFault([f"--root {state}: {obstacle}; {OTHER_ROOT}"])
-
-    def _require_models(self) -> None:
-        """The models of the chosen stages must be there before anything is written. Raises SettingsFault."""
-        faults = []
-        sections = {"tokenizer"}.union(*(stage.sections for stage in self._chosen()))  # every job counts tokens
-        looks: tuple[tuple[str, Callable[[Any], object]], ...] = (
-            ("embedder", embedder_identity),
-            ("tokenizer", tokenizer_identity),
-            ("influence", require_pair),
-        )
-        for name, look in looks:
-            if name not in sections:
-                continue
-            try:
-                look(getattr(self._settings, name))
-            except (ModelUnavailable, TokenizerUnavailable) as error:
-                faults.append(f"{name}: {error}")
-        if faults:
-            raise SettingsFault(faults)
-
     def _require_teacher(self) -> None:
-        """Every endpoint answers and takes our key. Raises SettingsFault or ServiceRefused."""
-        if self._serving.sealed or not any(stage.asks for stage in self._chosen()):
-            return
-        for _, llm in distinct(self._settings.llm):
-            refused = probe(llm)
-            if refused is None:
-                continue
-            if refused.error_kind == ErrorKind.AUTHENTICATION:
-                raise ServiceRefused(
-                    f"the service at {llm.base_url} does not take the key in {llm.api_key_env} ({refused.error}); "
-                    f"nothing was written. Run `export {llm.api_key_env}=…` with a valid one, then run again."
-                )
-            raise SettingsFault(
-                [
-                    f"llm.base_url: nothing answers at {llm.base_url} ({refused.error}); start the server, or name "
-                    "another with --set llm.base_url=http://HOST:PORT/v1"
-                ]
-            )
+        """Where a call may be made, the teacher is there. Raises SettingsFault or ServiceRefused."""
+        if not self._serving.sealed and any(stage.asks for stage in self._chosen()):
+            require_teacher(self._settings.llm)
 
     def _settle_json_modes(self, history: History) -> dict[str, dict[str, str]]:
         """Decide what the settings leave open about the form of replies, and tell it by stage.
@@ -375,23 +321,6 @@ class Synthesis:
 
     def _names(self) -> list[str]:
         return [stage.name for stage in self._stages]
-
-
-def unknown_stages(given: Sequence[str], names: Sequence[str]) -> list[str]:
-    """A sentence for every name that is no stage's."""
-    return [f"no stage is named {name!r}; stages: {', '.join(names)}" for name in given if name not in names]
-
-
-def require_all(*checks: Callable[[], object]) -> None:
-    """Make every check. Raises SettingsFault with the faults of all of them."""
-    faults = list[str]()
-    for check in checks:
-        try:
-            check()
-        except SettingsFault as fault:
-            faults.extend(fault.faults)
-    if faults:
-        raise SettingsFault(faults)
 
 
 def say(line: str) -> None:

@@ -251,3 +251,9 @@ def test_a_foreign_python_is_told_what_to_do() -> None:
     command = [sys.executable, "-S", str(checkout.CHECKOUT / "jobs" / "doctor.py")]
     run = subprocess.run(command, env={}, capture_output=True, text=True, check=False)
     assert run.returncode == 1 and "make setup" in run.stderr
+
+
+def test_a_root_whose_name_no_file_system_takes_is_told(tmp_path: Path) -> None:
+    told = health.unwritable(str(tmp_path / ("x" * 300) / "root"))
+    assert told is not None and "too long" in told
+    assert health.check_disk(str(tmp_path / ("x" * 300))).state == "bad"

@@ -5,22 +5,27 @@ It raises what the openai package raises and judges nothing; another transport o
 
 from __future__ import annotations
 
+import hashlib
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
+from weakref import WeakKeyDictionary
 
 import aiohttp
 import httpx
 import openai
 import orjson
+from aiohttp.client_proto import ResponseHandler
 from openai.types.chat import ChatCompletion
 
 from udfs.llm.addressing import BEARER_HEADER, address, key_headers
 
 CONNECT_SECONDS = 10.0
+REMEMBERED = 16  # newest replies of a connection that another one is compared with
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ class AiohttpTransport:
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=connect_s)
         self._key_header = key_header
         self._session: aiohttp.ClientSession | None = None
+        self._newest = WeakKeyDictionary[ResponseHandler, deque[bytes]]()  # digests of each connection's replies
         self._proxy = _proxy_for(self._url)
 
     async def chat(self, body: Mapping[str, Any], key: str | None) -> Completion:
@@ -84,7 +90,10 @@ class AiohttpTransport:
         names = {name.lower(): value for name, value in response.headers.items()}
         if response.status // 100 != 2:
             raise self._status_error(response.status, names, content)
-        return Completion(_completion(content), names)
+        completion = _completion(content)
+        if getattr(completion, "id", None) and self._repeats(response, content):
+            raise openai.APIConnectionError(message="a reply came twice on one connection", request=self._request())
+        return Completion(completion, names)
 
     async def aclose(self) -> None:
         """See Transport."""
@@ -97,9 +106,30 @@ class AiohttpTransport:
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=0)
             self._session = aiohttp.ClientSession(
-                connector=connector, timeout=self._timeout, request_class=_OnCleanConnection
+                connector=connector,
+                timeout=self._timeout,
+                request_class=_OnCleanConnection,
+                response_class=_OfConnection,
             )
         return self._session
+
+    def _repeats(self, response: aiohttp.ClientResponse, content: bytes) -> bool:
+        """Whether a completion came on its connection before, to the byte; then the connection is closed.
+
+        It came too late to be seen before our request went out, whose own reply is still to come: the next request on
+        the connection would get that one. Only completions with an id are looked at, for two requests may have the same
+        short reply. Where a cache in between repeats one with its id, it is asked for again on another connection.
+        """
+        protocol = response.protocol if isinstance(response, _OfConnection) else None
+        if protocol is None:
+            return False
+        newest = self._newest.setdefault(protocol, deque(maxlen=REMEMBERED))
+        digest = hashlib.sha256(content).digest()
+        if digest in newest:
+            protocol.close()
+            return True
+        newest.append(digest)
+        return False
 
     def _request(self) -> httpx.Request:
         return httpx.Request("POST", self._url)
@@ -115,6 +145,12 @@ class AiohttpTransport:
         return openai.APIStatusError(text, response=response, body=body)
 
 
+class _OfConnection(aiohttp.ClientResponse):
+    """A response that knows its connection, also when that was given back."""
+
+    protocol: ResponseHandler | None = None
+
+
 class _OnCleanConnection(aiohttp.ClientRequest):
     """A request that is sent only over a connection on which nothing waits to be read.
 
@@ -126,7 +162,11 @@ class _OnCleanConnection(aiohttp.ClientRequest):
         if conn.protocol is not None and conn.protocol.should_close:
             conn.close()
             raise aiohttp.ServerDisconnectedError("a reply that nobody asked for was waiting on the connection")
-        return await super().send(conn)
+        protocol = conn.protocol
+        response = await super().send(conn)
+        if isinstance(response, _OfConnection):
+            response.protocol = protocol
+        return response
 
 
 def _proxy_for(url: str) -> str | None:

@@ -123,6 +123,24 @@ def test_a_connection_with_a_reply_that_nobody_asked_for_is_not_used_again(
     assert "Tides" in str(told[keys[1]]) and "Glaciers" in str(told[keys[2]])
 
 
+WORDS = ("tides", "glaciers", "basalt", "harvest")
+
+
+@pytest.mark.parametrize("latency", [0.2, 0.012])
+def test_a_reply_that_comes_twice_is_not_taken_for_another_one(tmp_path: Path, latency: float) -> None:
+    """The second copy arrives 20 ms later, when the next request is under way, or the one after that."""
+    with FakeServer(lifetime=60, latency=latency) as server:
+        one_by_one = settings_for(server, api_key_env="", concurrency=1)
+        texts = ["rivers and rivers [[fault:duplicate]] rivers", *(f"{word} and more {word}" for word in WORDS)]
+        rows = request_rows(texts, one_by_one)
+        run = send(one_by_one, str(tmp_path), "stage", tmp_path.name, policy=AT_ONCE)
+        assert {row["status"] for row in outcomes(run(iter([rows]))).values()} == {"ok"}
+        assert len(server.requests()) <= len(texts) + 1, "at most one was asked again"
+    told = {call["key"]: str(call["text"]) for call in spooled(str(tmp_path)) if call["status"] == "ok"}
+    for key, word in zip(rows.column("key").to_pylist(), ["rivers", *WORDS], strict=True):
+        assert word.capitalize() in told[key]
+
+
 def test_most_tries_failing_stops_a_stage_and_names_the_commonest_errors(tmp_path: Path) -> None:
     rates = {"server_503": 0.3, "disconnect": 0.2, "refusal": 0.1}
     with FakeServer(lifetime=60, faults=rates, times=9) as server:
