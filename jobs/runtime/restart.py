@@ -162,7 +162,7 @@ def _encoder_changes(settings: Settings, tables: Tables) -> str | None:
     """
     for name in ("document_types", "document_features"):
         stored = tables.read(name).select("embedder").first() if tables.exists(name) else None
-        if stored is not None:
+        if stored is not None and stored["embedder"]:  # rows put there by hand may not tell
             was, now = str(stored["embedder"]), embedder_identity(settings.embedder)
             same = was.rpartition(":")[2] == now.rpartition(":")[2]  # the content: a package's version may rise alone
             return None if same else f"files of embedder.name: {was} → {now}"

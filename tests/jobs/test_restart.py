@@ -169,6 +169,9 @@ def test_vectors_of_two_encoders_under_one_name_are_not_mixed(tmp_path: Path) ->
     require(*covered)
     with pytest.raises(RecipeChanged, match="document_features: files of"):
         require("document_types")
+    stored = Typed("")
+    require()  # types of other making, which do not tell
+    stored = Typed("encoder@local:other")
     require(running=[stage for stage in STAGES if stage.name == "samples"])  # embeds nothing: no model is needed
 
 
