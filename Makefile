@@ -14,6 +14,8 @@ STAMPS := .venv/.stamps
 # What the machine trusts, uv trusts (company proxies).
 UV := .venv/uv/bin/uv --system-certs
 PYTEST := $(BIN)/python -m pytest
+# Two processes, a whole file in one of them: a Spark session in each.
+TWO := -n 2 --dist loadfile --no-loadscope-reorder
 LOCKS := infra/requirements-setup infra/requirements infra/requirements-models infra/requirements-dev \
     infra/requirements-servers
 COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
@@ -34,7 +36,7 @@ demo: setup ## the main job on the embedded default [ROOT=build/demo]
 	@echo $(ROOT)
 
 test: setup ## all tests but the long ones, in two processes with a Spark session each
-	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m "not ($(LONG))"
+	$(PYTEST) $(TWO) -m "not ($(LONG))"
 
 check: setup ## ruff, mypy, architecture
 	$(BIN)/ruff check .
@@ -45,8 +47,8 @@ check: setup ## ruff, mypy, architecture
 bench: setup ## benchmarks: ratios against named peers in the same run
 	$(PYTEST) -m bench -s
 
-faults: setup $(STAMPS)/servers ## long tests: processes killed, disks full, servers that misbehave, servers of others
-	$(PYTEST) -m faults -rs
+faults: setup $(STAMPS)/servers ## long tests in two processes: kills, full disks, servers that misbehave, servers of others
+	$(PYTEST) $(TWO) -m faults -rs
 
 cluster: setup ## long tests: whole runs on several executors, on a standalone cluster, in pieces, begun again
 	$(PYTEST) -m cluster
