@@ -13,7 +13,7 @@ from typing import Any
 
 from jobs.runtime.analysis import Analyst, as_csv, as_json, find, listed, open_root, parameters, printed
 from jobs.runtime.errors import LongloomError
-from jobs.runtime.session import build_session
+from jobs.runtime.session import running_session
 from jobs.runtime.settings import load_settings
 from jobs.runtime.tables import Tables
 from jobs.runtime.views import create_views
@@ -33,15 +33,12 @@ def main(arguments: Sequence[str]) -> int:
         values = parameters([text for text in given.set if not _is_setting(text)])
         overrides = [text for text in given.set if _is_setting(text)]
         settings = load_settings(given.config, overrides, given.root, calls=False)
-        spark = build_session("longloom ask")
-        try:
+        with running_session("longloom ask") as spark:
             analyst = open_root(Tables(spark, settings.storage))
             if given.views:
                 print("\n".join(_viewed(*create_views(Tables(spark, settings.storage), given.views))))
             else:
                 print(_answer(analyst, given, values))
-        finally:
-            spark.stop()
     except LongloomError as error:
         print(f"longloom: {error}", file=sys.stderr)
         return error.exit_status

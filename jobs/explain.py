@@ -19,7 +19,7 @@ from jobs.runtime.layout import require_layout
 from jobs.runtime.ledger import CALL_COLUMNS
 from jobs.runtime.plan_mode import suit_plans
 from jobs.runtime.reasons import gates, made_from, prompt_of
-from jobs.runtime.session import build_session
+from jobs.runtime.session import running_session
 from jobs.runtime.settings import load_settings
 from jobs.runtime.tables import Tables
 from jobs.runtime.tombstones import found as forgotten
@@ -45,14 +45,11 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     try:
         settings = load_settings(given.config, [], given.root, calls=False)
-        spark = build_session("longloom explain")
-        try:
+        with running_session("longloom explain") as spark:
             tables = Tables(spark, settings.storage)
             require_layout(tables)
             suit_plans(spark, tables.storage)
             told = explain(tables, given.id, whole=given.json)
-        finally:
-            spark.stop()
     except LongloomError as error:
         print(f"longloom: {error}", file=sys.stderr)
         return error.exit_status

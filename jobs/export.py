@@ -15,7 +15,7 @@ from jobs.runtime.health import unwritable
 from jobs.runtime.layout import require_layout
 from jobs.runtime.plan_mode import suit_plans
 from jobs.runtime.publishing import push, unpushable
-from jobs.runtime.session import build_session
+from jobs.runtime.session import running_session
 from jobs.runtime.settings import load_settings
 from jobs.runtime.storage_faults import ended_by
 from jobs.runtime.tables import Tables
@@ -31,16 +31,13 @@ def main(arguments: Sequence[str]) -> int:
             raise SettingsFault(faults)
         share = given.test_share if given.test_share is not None else (CARD_TEST_SHARE if given.card else 0.0)
         settings = load_settings(given.config, [], given.root, calls=False)
-        spark = build_session("longloom export")
-        try:
+        with running_session("longloom export") as spark:
             tables = Tables(spark, settings.storage)
             require_layout(tables)
             suit_plans(spark, tables.storage)
             written = write(tables, given.out, formats, share)
             if given.card:
                 write_card(tables, given.out, given.card)
-        finally:
-            spark.stop()
         for name, rows in written.items():
             print(f"{rows} rows in {given.out}/{name}")
         if given.push:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from jobs.runtime.errors import LongloomError, SettingsFault
 from jobs.runtime.forgetting import Outcome, forget
 from jobs.runtime.opening import job_of, opened
-from jobs.runtime.session import build_session
+from jobs.runtime.session import running_session
 from jobs.runtime.settings import load_settings
 from jobs.runtime.tombstones import stale_tables
 from jobs.stages import JOBS
@@ -34,13 +34,9 @@ def main(arguments: Sequence[str]) -> int:
         if not given.source and not given.id:
             raise SettingsFault(["nothing to forget: give --source FILE or --id ID, each as often as needed"])
         settings = load_settings(given.config, given.set, given.root, calls=False)
-        spark = build_session("longloom forget")
-        try:
-            with opened(spark, settings, print) as runner:
-                outcome = forget(runner, job_of(runner.tables, JOBS), given.source, given.id, given.now)
-                stale = list(stale_tables(runner.tables, runner.history))
-        finally:
-            spark.stop()
+        with running_session("longloom forget") as spark, opened(spark, settings, print) as runner:
+            outcome = forget(runner, job_of(runner.tables, JOBS), given.source, given.id, given.now)
+            stale = list(stale_tables(runner.tables, runner.history))
     except LongloomError as error:
         print(f"longloom: {error}", file=sys.stderr)
         return error.exit_status

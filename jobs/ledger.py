@@ -14,7 +14,7 @@ from jobs.runtime.errors import LongloomError, SettingsFault
 from jobs.runtime.exporting import FORMATS
 from jobs.runtime.ledger_files import calls_in, calls_of, export_calls, import_calls
 from jobs.runtime.opening import opened
-from jobs.runtime.session import build_session
+from jobs.runtime.session import running_session
 from jobs.runtime.settings import load_settings
 
 
@@ -28,19 +28,18 @@ def main(arguments: Sequence[str]) -> int:
             raise SettingsFault(["give one of --in FOLDER (made by export) and --from ROOT"])
         if given.cancel and given.act != "batches":
             raise SettingsFault([f"--cancel goes with batches, not with {given.act}"])
-        spark = build_session("longloom ledger")
-        try:
-            with opened(spark, settings, print, may_be_new=taking_in) as runner:
-                if given.act == "batches":
-                    for line in batch_lines(runner.ledger.batches.work, given.cancel):
-                        print(line)
-                elif taking_in:
-                    calls = calls_in(spark, given.files) if given.files else calls_of(spark, given.other)
-                    print(f"{import_calls(runner, calls):,} calls taken in; {runner.tables.location('llm_calls')}")
-                else:
-                    print(f"{export_calls(runner, given.out, [given.format]):,} calls in {given.out}/{given.format}")
-        finally:
-            spark.stop()
+        with (
+            running_session("longloom ledger") as spark,
+            opened(spark, settings, print, may_be_new=taking_in) as runner,
+        ):
+            if given.act == "batches":
+                for line in batch_lines(runner.ledger.batches.work, given.cancel):
+                    print(line)
+            elif taking_in:
+                calls = calls_in(spark, given.files) if given.files else calls_of(spark, given.other)
+                print(f"{import_calls(runner, calls):,} calls taken in; {runner.tables.location('llm_calls')}")
+            else:
+                print(f"{export_calls(runner, given.out, [given.format]):,} calls in {given.out}/{given.format}")
     except LongloomError as error:
         print(f"longloom: {error}", file=sys.stderr)
         return error.exit_status

@@ -13,7 +13,7 @@ from jobs.runtime.errors import LongloomError
 from jobs.runtime.forgetting import finish
 from jobs.runtime.maintenance import SHORTEST_H, maintain, require_retention
 from jobs.runtime.opening import job_of, opened
-from jobs.runtime.session import build_session
+from jobs.runtime.session import running_session
 from jobs.runtime.settings import load_settings
 from jobs.stages import JOBS
 
@@ -36,14 +36,10 @@ def main(arguments: Sequence[str]) -> int:
     try:
         require_retention(given.retain, given.drop_history)
         settings = load_settings(given.config, given.set, given.root, calls=False)
-        spark = build_session("longloom maintain")
-        try:
-            with opened(spark, settings, print) as runner:
-                stages = job_of(runner.tables, JOBS)
-                finish(runner, stages)  # the versions of a forgetting that was cut short would stay behind
-                made = maintain(runner, stages, given.retain, given.keep)
-        finally:
-            spark.stop()
+        with running_session("longloom maintain") as spark, opened(spark, settings, print) as runner:
+            stages = job_of(runner.tables, JOBS)
+            finish(runner, stages)  # the versions of a forgetting that was cut short would stay behind
+            made = maintain(runner, stages, given.retain, given.keep)
     except LongloomError as error:
         print(f"longloom: {error}", file=sys.stderr)
         return error.exit_status

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from jobs.runtime.errors import LongloomError
 from jobs.runtime.plans import BUDGET_MB, make_plan
-from jobs.runtime.session import build_session
+from jobs.runtime.session import running_session
 from jobs.runtime.settings import load_settings
 from jobs.stages import STAGES
 
@@ -31,11 +31,8 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     try:
         settings = load_settings(given.config, given.set, given.root, calls=False)
-        spark = build_session("longloom plan")
-        try:
+        with running_session("longloom plan") as spark:
             told = make_plan(spark, settings, STAGES, int(given.sample_mb * 1e6))
-        finally:
-            spark.stop()
     except LongloomError as error:
         print(f"longloom: {error}", file=sys.stderr)
         return error.exit_status

@@ -13,7 +13,7 @@ from pathlib import Path
 from jobs.runtime.comparing import Comparison
 from jobs.runtime.errors import GateStop, LongloomError
 from jobs.runtime.replaying import Replay
-from jobs.runtime.session import build_session
+from jobs.runtime.session import running_session
 from jobs.runtime.settings import load_settings
 from jobs.runtime.tables import Tables
 from jobs.stages import STAGES
@@ -29,11 +29,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         settings = load_settings(None, [], given.old)
         root = given.root if "://" in given.root else str(Path(given.root).absolute())
-        spark = build_session("longloom replay")
-        try:
+        with running_session("longloom replay") as spark:
             told = Replay(spark, STAGES, Tables(spark, settings.storage), root, print).run(given.run)
-        finally:
-            spark.stop()
         report(told)
     except LongloomError as error:
         print(f"longloom: {error}", file=sys.stderr)

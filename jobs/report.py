@@ -14,7 +14,7 @@ from jobs.runtime.analysis import open_root
 from jobs.runtime.lineage import log_artifact
 from jobs.runtime.report.figures import gather
 from jobs.runtime.report.page import FILE, KIND, page, write
-from jobs.runtime.session import build_session
+from jobs.runtime.session import running_session
 from jobs.runtime.settings import load_settings
 from jobs.runtime.storage_faults import ended_by, storage_fault
 from jobs.runtime.tables import Tables
@@ -31,16 +31,13 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     try:
         settings = load_settings(given.config, given.set, given.root, calls=False)
-        spark = build_session("longloom report")
-        try:
+        with running_session("longloom report") as spark:
             tables = Tables(spark, settings.storage)
             text = page(gather(tables, open_root(tables)))
             out = given.out or posixpath.join(tables.state, FILE)
             write(text, out)
             if not given.no_mlflow:
                 log_artifact(settings, tables.state, text.encode(), KIND, posixpath.basename(out))
-        finally:
-            spark.stop()
     except Exception as error:
         return ended_by(error, storage_fault(error, given.root or "the root"))
     print(f"{out} ({len(text.encode()) / 1e6:.1f} MB)")

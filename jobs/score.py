@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from jobs.runtime.session import build_session
+from jobs.runtime.session import running_session
 from jobs.runtime.settings import load_settings
 from jobs.runtime.storage_faults import ended_by, storage_fault
 from jobs.runtime.synthesis import Choices, Synthesis
@@ -23,13 +23,10 @@ def main(arguments: Sequence[str]) -> int:
     own = [f"inputs={json.dumps({'imports': given.input})}", "selection.by=influence"]
     try:
         settings = load_settings(given.config, [*given.set, *own], given.root, calls=False)
-        spark = build_session("longloom score")
-        try:
+        with running_session("longloom score") as spark:
             recompute = tuple(name.strip() for name in given.recompute.split(",") if name.strip())
             choices = Choices(recompute=recompute, dry_run=given.dry_run, summary=given.summary)
             return Synthesis(spark, settings, SCORING, choices, "score").run()
-        finally:
-            spark.stop()
     except Exception as error:
         return ended_by(error, storage_fault(error, given.root))
 

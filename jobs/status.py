@@ -14,7 +14,7 @@ from jobs.runtime.errors import LongloomError, SettingsFault
 from jobs.runtime.layout import require_layout
 from jobs.runtime.plan_mode import suit_plans
 from jobs.runtime.root_status import lines, status
-from jobs.runtime.session import build_session
+from jobs.runtime.session import running_session
 from jobs.runtime.settings import load_settings
 from jobs.runtime.tables import Tables
 from jobs.stages import SCORING, STAGES
@@ -29,8 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     try:
         settings = load_settings(given.config, [], given.root, calls=False)
-        spark = build_session("longloom status")
-        try:
+        with running_session("longloom status") as spark:
             tables = Tables(spark, settings.storage)
             if not tables.exists("source_files"):
                 raise SettingsFault([f"{tables.state}: no tables here; check --root, or run jobs/synthesize.py first"])
@@ -38,8 +37,6 @@ def main(arguments: Sequence[str]) -> int:
             suit_plans(spark, tables.storage)
             job = SCORING if tables.exists("imports") else STAGES
             found = status(tables, [stage.name for stage in job])
-        finally:
-            spark.stop()
     except LongloomError as error:
         print(f"longloom: {error}", file=sys.stderr)
         return error.exit_status

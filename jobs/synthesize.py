@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from jobs.runtime.errors import SettingsFault
 from jobs.runtime.previewing import preview
 from jobs.runtime.requirements import unknown_stages
-from jobs.runtime.session import build_session
+from jobs.runtime.session import running_session
 from jobs.runtime.settings import Settings, load_settings
 from jobs.runtime.sources import find_inputs
 from jobs.runtime.storage_faults import ended_by, storage_fault
@@ -28,13 +28,10 @@ def main(arguments: Sequence[str]) -> int:
     try:
         choices = _choices(given)
         settings = _settings(given, choices)
-        spark = build_session("longloom synthesize")
-        try:
+        with running_session("longloom synthesize") as spark:
             if given.preview is not None:
                 return preview(spark, settings, STAGES, given.preview, _of_preview(choices))
             return Synthesis(spark, settings, STAGES, choices).run()
-        finally:
-            spark.stop()
     except Exception as error:
         return ended_by(error, storage_fault(error, given.root or "the root"))
 

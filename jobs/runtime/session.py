@@ -63,6 +63,16 @@ def build_session(name: str, extra: Mapping[str, str] | None = None) -> SparkSes
     return session
 
 
+@contextlib.contextmanager
+def running_session(name: str) -> Iterator[SparkSession]:
+    """A session as `build_session` makes it, which is stopped whatever happens to the job."""
+    spark = build_session(name)
+    try:
+        yield spark
+    finally:
+        spark.stop()
+
+
 def quiet_failed_queries() -> None:
     """PySpark logs a refused query with both stacks as a line of JSON of 10 KB, beside the error that says it all."""
     for kind in ("SQL", "DataFrame"):

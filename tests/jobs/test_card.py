@@ -155,7 +155,7 @@ def test_nothing_is_pushed_without_a_card_or_a_token(
     assert export.main(["--root", "r", "--out", "nosuch://rows"]) == 2
     assert "--out nosuch://rows: nothing that is installed here opens nosuch:// addresses" in capsys.readouterr().err
     monkeypatch.delenv("HF_TOKEN", raising=False)
-    monkeypatch.setattr(export, "build_session", lambda name: pytest.fail("Spark was started"))
+    monkeypatch.setattr("jobs.runtime.session.build_session", lambda name: pytest.fail("Spark was started"))
     assert export.main(["--root", "r", "--out", "memory://rows", "--card", "--push", "me/my rows"]) == 2
     told = capsys.readouterr().err
     assert "--push me/my rows: the environment variable HF_TOKEN is not set" in told

@@ -25,7 +25,7 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 def session(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
     """The job without Spark."""
     build = MagicMock()
-    monkeypatch.setattr(export, "build_session", build)
+    monkeypatch.setattr("jobs.runtime.session.build_session", build)
     for step in ("require_layout", "suit_plans", "write_card"):
         monkeypatch.setattr(export, step, MagicMock())
     return build

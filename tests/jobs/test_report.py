@@ -214,7 +214,7 @@ def test_no_room_is_another_fault_than_a_wrong_place(
 def job_without_spark(monkeypatch: pytest.MonkeyPatch, fault: Exception | None = None) -> MagicMock:
     """jobs/report.py with nothing to show, or a `fault` where it gathers what there is."""
     build = MagicMock()
-    monkeypatch.setattr(report, "build_session", build)
+    monkeypatch.setattr("jobs.runtime.session.build_session", build)
     monkeypatch.setattr(report, "open_root", MagicMock())
     monkeypatch.setattr(report, "gather", MagicMock(side_effect=fault))
     monkeypatch.setattr(report, "page", MagicMock(return_value="<!doctype html>"))

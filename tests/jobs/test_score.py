@@ -137,7 +137,7 @@ def test_three_forms_are_scored_by_the_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, spark: SparkSession
 ) -> None:
     """LongAlpaca, ShareGPT and a parquet of explicit columns; then one more, when the models are others of one name."""
-    monkeypatch.setattr(score, "build_session", lambda name: spark)
+    monkeypatch.setattr("jobs.runtime.session.build_session", lambda name: spark)
     monkeypatch.setattr(spark, "stop", lambda: None)
     folder, root = tmp_path / "in", tmp_path / "root"
     folder.mkdir()
@@ -209,7 +209,7 @@ def test_models_changed_under_their_name_are_not_ranked_together(spark: SparkSes
 def test_models_are_looked_for_before_anything_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, spark: SparkSession
 ) -> None:
-    monkeypatch.setattr(score, "build_session", lambda name: spark)
+    monkeypatch.setattr("jobs.runtime.session.build_session", lambda name: spark)
     monkeypatch.setattr(spark, "stop", lambda: None)
     (tmp_path / "a.jsonl").write_text(explicit(0), encoding="utf-8")
     given = ["--input", str(tmp_path / "a.jsonl"), "--root", str(tmp_path / "root")]
