@@ -99,14 +99,20 @@ def there(root: Path, course: Course, moment: int, job: Job) -> bool:
 
 
 def killed_next(plan: list[str], job: Job, service: Service, kills: Kills, chance: random.Random) -> str:
-    """Kill whose turn it is, and tell who it was; nobody where no Python worker was at work: that comes later."""
+    """Kill whose turn it is, and tell who it was; nobody where the job ends before a Python worker is at work."""
     who = plan.pop()
-    with noted(kills):
-        done = kill(who, job, service, chance)
-    if not done:
-        kills.pop()
-        plan.insert(0, who)
-    return who if done else ""
+
+    def done() -> bool:
+        with noted(kills):
+            killed = kill(who, job, service, chance)
+        if not killed:
+            kills.pop()
+        return killed
+
+    if job.wait_for(done):
+        return who
+    plan.insert(0, who)
+    return ""
 
 
 def kill(who: str, job: Job, service: Service, chance: random.Random) -> bool:
