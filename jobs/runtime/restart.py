@@ -97,9 +97,8 @@ def retry_rejected(runner: Runner, name: str) -> None:
     failed = runner.tables.read(name).where(F.col("reject_reason").startswith("llm:"))
     if name == "samples":
         failed = _with_free_documents(runner, failed)
-    failed = checkpointed(
-        failed.select("id", F.col("parent_ids")[0].alias("input_id"), "call_id")
-    )  # now: these rows go
+    # Now: these rows go.
+    failed = checkpointed(failed.select("id", F.col("parent_ids")[0].alias("input_id"), "call_id"))
     if failed.isEmpty():
         return
     waits = failed.select("input_id", F.lit("retry_rejected").alias("reason"))
