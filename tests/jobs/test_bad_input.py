@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 
 import sql
 from graphs.values import GRAPH_FIELDS
-from jobs.runtime.errors import GateStop, SettingsFault
+from jobs.runtime.errors import GateStop, RecipeChanged, SettingsFault
 from jobs.runtime.history import History
 from jobs.runtime.recipes import identity
 from jobs.runtime.restart import require_recipes
@@ -300,7 +300,9 @@ def described(spark: SparkSession, runner: Runner, types: list[str]) -> None:
 
 
 @pytest.mark.spark
-def test_too_few_conversations_stop_before_the_fit_and_another_k_goes_on(spark: SparkSession, root: str) -> None:
+def test_too_few_conversations_stop_before_the_fit_and_another_k_goes_on(
+    spark: SparkSession, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runner = make_runner(spark, root, ["types.k=10"])
     described(spark, runner, ["law report", "recipe", "sea diary"])
     with pytest.raises(GateStop, match=r"document_types: the fit found 3 long conversations and needs at least 10: add "
@@ -313,6 +315,10 @@ def test_too_few_conversations_stop_before_the_fit_and_another_k_goes_on(spark: 
     require_recipes(STAGES, again.settings, again.tables, History(again.tables), [])
     assert again.run(BY_NAME["document_types"]).kept == 3
     assert len(rows(again, "document_types")) == 2
+    require_recipes(STAGES, again.settings, again.tables, again.history, [], STAGES)
+    monkeypatch.setattr("jobs.runtime.restart.embedder_identity", lambda settings: "another@main:0123456789abcdef")
+    with pytest.raises(RecipeChanged, match=r"document_types: files of embedder\.name: .+ → another@main:0123456789"):
+        require_recipes(STAGES, again.settings, again.tables, again.history, [], STAGES)
 
 
 @pytest.mark.spark

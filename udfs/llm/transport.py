@@ -159,10 +159,10 @@ class _OnCleanConnection(aiohttp.ClientRequest):
 
     async def send(self, conn: Any) -> aiohttp.ClientResponse:
         """Write the request. Raises ServerDisconnectedError on a connection that cannot be trusted."""
-        if conn.protocol is not None and conn.protocol.should_close:
+        protocol = conn.protocol
+        if protocol is not None and protocol.should_close:
             conn.close()
             raise aiohttp.ServerDisconnectedError("a reply that nobody asked for was waiting on the connection")
-        protocol = conn.protocol
         response = await super().send(conn)
         if isinstance(response, _OfConnection):
             response.protocol = protocol
