@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from jobs.runtime.analysis import Analyst, as_csv, as_json, find, listed, open_root, parameters, printed
-from jobs.runtime.errors import LongloomError
 from jobs.runtime.session import running_session
 from jobs.runtime.settings import load_settings
+from jobs.runtime.storage_faults import NOTHING_WRITTEN, ended_by, storage_fault
 from jobs.runtime.tables import Tables
 from jobs.runtime.views import create_views
 
@@ -39,9 +39,8 @@ def main(arguments: Sequence[str]) -> int:
                 print("\n".join(_viewed(*create_views(Tables(spark, settings.storage), given.views))))
             else:
                 print(_answer(analyst, given, values))
-    except LongloomError as error:
-        print(f"longloom: {error}", file=sys.stderr)
-        return error.exit_status
+    except Exception as error:
+        return ended_by(error, storage_fault(error, given.root or "the root", NOTHING_WRITTEN))
     return 0
 
 

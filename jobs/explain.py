@@ -14,13 +14,14 @@ from itertools import chain
 from typing import Any
 
 from jobs.runtime.ancestry import Found, ancestors, calls_of, descendants, find, nearest, written_by
-from jobs.runtime.errors import LongloomError, SettingsFault
+from jobs.runtime.errors import SettingsFault
 from jobs.runtime.layout import require_layout
 from jobs.runtime.ledger import CALL_COLUMNS
 from jobs.runtime.plan_mode import suit_plans
 from jobs.runtime.reasons import gates, made_from, prompt_of
 from jobs.runtime.session import running_session
 from jobs.runtime.settings import load_settings
+from jobs.runtime.storage_faults import NOTHING_WRITTEN, ended_by, storage_fault
 from jobs.runtime.tables import Tables
 from jobs.runtime.tombstones import found as forgotten
 from jobs.stages import STAGES
@@ -50,9 +51,8 @@ def main(arguments: Sequence[str]) -> int:
             require_layout(tables)
             suit_plans(spark, tables.storage)
             told = explain(tables, given.id, whole=given.json)
-    except LongloomError as error:
-        print(f"longloom: {error}", file=sys.stderr)
-        return error.exit_status
+    except Exception as error:
+        return ended_by(error, storage_fault(error, given.root or "the root", NOTHING_WRITTEN))
     print(json.dumps(told, indent=2, default=str, ensure_ascii=False) if given.json else "\n".join(_lines(told)))
     return 0
 

@@ -9,11 +9,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from jobs.runtime.errors import LongloomError, SettingsFault
+from jobs.runtime.errors import SettingsFault
 from jobs.runtime.forgetting import Outcome, forget
 from jobs.runtime.opening import job_of, opened
 from jobs.runtime.session import running_session
 from jobs.runtime.settings import load_settings
+from jobs.runtime.storage_faults import ended_by, storage_fault
 from jobs.runtime.tombstones import stale_tables
 from jobs.stages import JOBS
 
@@ -37,9 +38,8 @@ def main(arguments: Sequence[str]) -> int:
         with running_session("longloom forget") as spark, opened(spark, settings, print) as runner:
             outcome = forget(runner, job_of(runner.tables, JOBS), given.source, given.id, given.now)
             stale = list(stale_tables(runner.tables, runner.history))
-    except LongloomError as error:
-        print(f"longloom: {error}", file=sys.stderr)
-        return error.exit_status
+    except Exception as error:
+        return ended_by(error, storage_fault(error, given.root or "the root"))
     report(outcome, stale)
     return 0
 

@@ -10,12 +10,13 @@ import sys
 from collections.abc import Sequence
 
 from jobs.runtime.batch_list import batch_lines
-from jobs.runtime.errors import LongloomError, SettingsFault
+from jobs.runtime.errors import SettingsFault
 from jobs.runtime.exporting import FORMATS
 from jobs.runtime.ledger_files import calls_in, calls_of, export_calls, import_calls
 from jobs.runtime.opening import opened
 from jobs.runtime.session import running_session
 from jobs.runtime.settings import load_settings
+from jobs.runtime.storage_faults import ended_by, storage_fault
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -40,9 +41,8 @@ def main(arguments: Sequence[str]) -> int:
                 print(f"{import_calls(runner, calls):,} calls taken in; {runner.tables.location('llm_calls')}")
             else:
                 print(f"{export_calls(runner, given.out, [given.format]):,} calls in {given.out}/{given.format}")
-    except LongloomError as error:
-        print(f"longloom: {error}", file=sys.stderr)
-        return error.exit_status
+    except Exception as error:
+        return ended_by(error, storage_fault(error, given.root or "the root"))
     return 0
 
 

@@ -9,12 +9,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from jobs.runtime.errors import LongloomError
 from jobs.runtime.forgetting import finish
 from jobs.runtime.maintenance import SHORTEST_H, maintain, require_retention
 from jobs.runtime.opening import job_of, opened
 from jobs.runtime.session import running_session
 from jobs.runtime.settings import load_settings
+from jobs.runtime.storage_faults import ended_by, storage_fault
 from jobs.stages import JOBS
 
 
@@ -40,9 +40,8 @@ def main(arguments: Sequence[str]) -> int:
             stages = job_of(runner.tables, JOBS)
             finish(runner, stages)  # the versions of a forgetting that was cut short would stay behind
             made = maintain(runner, stages, given.retain, given.keep)
-    except LongloomError as error:
-        print(f"longloom: {error}", file=sys.stderr)
-        return error.exit_status
+    except Exception as error:
+        return ended_by(error, storage_fault(error, given.root or "the root"))
     print(f"{len(made)} tables, {sum(made.values())} commits; versions of the last {given.retain} hours stay readable")
     return 0
 

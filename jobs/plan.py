@@ -10,10 +10,10 @@ import json
 import sys
 from collections.abc import Sequence
 
-from jobs.runtime.errors import LongloomError
 from jobs.runtime.plans import BUDGET_MB, make_plan
 from jobs.runtime.session import running_session
 from jobs.runtime.settings import load_settings
+from jobs.runtime.storage_faults import NOTHING_WRITTEN, ended_by, storage_fault
 from jobs.stages import STAGES
 
 
@@ -33,9 +33,8 @@ def main(arguments: Sequence[str]) -> int:
         settings = load_settings(given.config, given.set, given.root, calls=False)
         with running_session("longloom plan") as spark:
             told = make_plan(spark, settings, STAGES, int(given.sample_mb * 1e6))
-    except LongloomError as error:
-        print(f"longloom: {error}", file=sys.stderr)
-        return error.exit_status
+    except Exception as error:
+        return ended_by(error, storage_fault(error, given.root or "the root", NOTHING_WRITTEN))
     print(json.dumps(told.as_dict(), indent=2, ensure_ascii=False) if given.json else "\n".join(told.lines()))
     return 0
 

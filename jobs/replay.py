@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jobs.runtime.comparing import Comparison
-from jobs.runtime.errors import GateStop, LongloomError
+from jobs.runtime.errors import GateStop
+from jobs.runtime.exporting import export_fault
 from jobs.runtime.replaying import Replay
 from jobs.runtime.session import running_session
 from jobs.runtime.settings import load_settings
+from jobs.runtime.storage_faults import ended_by
 from jobs.runtime.tables import Tables
 from jobs.stages import STAGES
 
@@ -32,9 +34,8 @@ def main(arguments: Sequence[str]) -> int:
         with running_session("longloom replay") as spark:
             told = Replay(spark, STAGES, Tables(spark, settings.storage), root, print).run(given.run)
         report(told)
-    except LongloomError as error:
-        print(f"longloom: {error}", file=sys.stderr)
-        return error.exit_status
+    except Exception as error:
+        return ended_by(error, export_fault(error, given.root))
     return 0
 
 

@@ -10,12 +10,13 @@ import json
 import sys
 from collections.abc import Sequence
 
-from jobs.runtime.errors import LongloomError, SettingsFault
+from jobs.runtime.errors import SettingsFault
 from jobs.runtime.layout import require_layout
 from jobs.runtime.plan_mode import suit_plans
 from jobs.runtime.root_status import lines, status
 from jobs.runtime.session import running_session
 from jobs.runtime.settings import load_settings
+from jobs.runtime.storage_faults import NOTHING_WRITTEN, ended_by, storage_fault
 from jobs.runtime.tables import Tables
 from jobs.stages import SCORING, STAGES
 
@@ -37,9 +38,8 @@ def main(arguments: Sequence[str]) -> int:
             suit_plans(spark, tables.storage)
             job = SCORING if tables.exists("imports") else STAGES
             found = status(tables, [stage.name for stage in job])
-    except LongloomError as error:
-        print(f"longloom: {error}", file=sys.stderr)
-        return error.exit_status
+    except Exception as error:
+        return ended_by(error, storage_fault(error, given.root or "the root", NOTHING_WRITTEN))
     print(json.dumps(found.as_dict(), indent=2) if given.json else "\n".join(lines(found)))
     return 0
 

@@ -23,6 +23,7 @@ import sql
 from jobs.runtime.errors import SettingsFault
 from jobs.runtime.layout import require_layout
 from jobs.runtime.plan_mode import suit_plans
+from jobs.runtime.storage_faults import NOTHING_WRITTEN, storage_fault
 from jobs.runtime.tables import Tables
 from sql.questions import Question, questions, relations, value
 
@@ -112,12 +113,17 @@ class Analyst:
             raise SettingsFault([f"{told}: {why_not(error)}"]) from None
 
     def collected(self, answer: DataFrame, asked: str) -> pd.DataFrame:
-        """The rows of an answer. Raises SettingsFault for what goes wrong only when they are computed."""
+        """The rows of an answer. Raises SettingsFault for what goes wrong only when they are computed.
+
+        Raises StorageFault where a full disk stood behind it, as everywhere.
+        """
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # pyspark warns with the whole stack of what it raises behind it
                 return answer.toPandas()
         except FAILURES as error:
+            if full := storage_fault(error, self._tables.state, NOTHING_WRITTEN):
+                raise full from None
             gone = self._gone(_words(error))
             raise SettingsFault(gone or [f"{asked}: {why_not(error)}"]) from None
 

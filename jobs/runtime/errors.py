@@ -54,7 +54,7 @@ class GateStop(LongloomError):
 
 
 class StorageFault(LongloomError):
-    """The root's storage is full or refuses to be written; what was committed stays, and the run can be resumed."""
+    """The root's storage is full or refuses access; what was committed stays, and the run can be resumed."""
 
     exit_status = 6
 

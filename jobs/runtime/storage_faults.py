@@ -18,10 +18,11 @@ SAYINGS = {
     "File too large": "does not take files of this size",
     "Read-only file system": "is read-only",
     "readonly database": "is read-only",
-    "Permission denied": "refuses to be written",
-    "AccessDenied": "refuses to be written",
+    "Permission denied": "refuses access",
+    "AccessDenied": "refuses access",
 }
 GOES_ON = "What was committed stays; make room or mend it, and run again: the run continues where it stopped."
+NOTHING_WRITTEN = "Nothing of it was changed: make room or mend it, and run again."  # for jobs that only read
 LONGEST = 200  # characters of what was said
 
 
