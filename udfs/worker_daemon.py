@@ -14,6 +14,8 @@ import importlib.machinery
 import os
 import re
 import sys
+from collections.abc import Callable
+from typing import Any
 
 # What Spark puts on the path of every worker: its own pyspark and py4j, and the jar that once brought them.
 ZIPPED = re.compile(r"(/pyspark\.zip|-src\.zip|/spark-core_[^/]*\.jar)(/|$)")
@@ -45,6 +47,22 @@ def prefer_installed() -> None:
             del sys.path_importer_cache[path]
 
 
+def quiet_at_the_end(worker: Callable[..., int]) -> Callable[..., int]:
+    """pyspark's `worker`, without a traceback where Spark closed the connection while it waited for the next word.
+
+    Spark does that to a task that is cancelled, or tried again after another worker of it died. Errors of a task's own
+    code never come here as EOFError: they are sent to Spark, which tells them.
+    """
+
+    def served(*given: Any) -> int:
+        try:
+            return worker(*given)
+        except EOFError:
+            return 1  # as after a fault: this process takes no other task
+
+    return served
+
+
 def main() -> None:
     """Preload, then serve as pyspark's own daemon; Spark reads its port from stdout, so nobody else may write there."""
     told = os.dup(sys.stdout.fileno())
@@ -53,7 +71,8 @@ def main() -> None:
     preload()
     os.dup2(told, sys.stdout.fileno())
     os.close(told)
-    daemon = importlib.import_module("pyspark.daemon")
+    daemon: Any = importlib.import_module("pyspark.daemon")
+    daemon.worker = quiet_at_the_end(daemon.worker)
     daemon.manager()
 
 
