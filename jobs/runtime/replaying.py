@@ -66,11 +66,7 @@ class Replay:
         if faults:
             raise SettingsFault(faults)
         self._bring_answers(settings[-1], later)
-        status = 0
-        for run, given in _told_apart(made, settings):
-            self.say(f"replaying run {run.run_id}")
-            status = self._again(run, given)
-        self._require_end(made[-1], status)
+        self._require_end(made[-1], self._made_again(made, settings))
         return [self._compared(name, made[-1], later) for name in result_tables(self.stages)]
 
     # -- what is to be replayed -------------------------------------------------------------------------
@@ -198,6 +194,29 @@ class Replay:
         with opened(self.spark, settings, self.say, may_be_new=True) as runner:
             self.say(f"{import_calls(runner, known):,} calls taken from {self.old.state}")
 
+    def _made_again(self, made: Sequence[Run], settings: Sequence[Settings]) -> int:
+        """All runs that the old root needed, one after the other; the exit status of the last."""
+        status, before, told = 0, None, None
+        wrote = self._wrote()
+        for run, given in zip(made, settings, strict=True):
+            if not given.inputs.conversations:
+                continue  # it died before it had read anything
+            now = (given, {key: run.choices.get(key) for key in ("only", "until")})
+            starts = any(run.choices.get(key) for key in ("recompute", "refit"))
+            # Told the same again, a run went on where one had ended, and so it does here. It has nothing to do where
+            # it wrote nothing, or where the one before it was cut short, for that one comes to its end here.
+            ended = before is not None and (before.status in ("done", "deferred") or status != 0)
+            if starts or now != told or (ended and run.run_id in wrote):
+                self.say(f"replaying run {run.run_id}")
+                status = self._again(run, given)
+            before, told = run, now
+        return status
+
+    def _wrote(self) -> set[str]:
+        """The runs in which a stage wrote rows."""
+        rows = self.old.read("stage_runs").where("rows_out > 0").select("run_id").distinct().collect()
+        return {row["run_id"] for row in rows}
+
     def _again(self, run: Run, settings: Settings) -> int:
         """One run, sealed: what the ledger does not hold waits, and is not asked."""
         only, recompute, refit = (tuple(run.choices.get(key) or ()) for key in ("only", "recompute", "refit"))
@@ -242,16 +261,3 @@ class Replay:
 
     def _next(self, last: Run) -> int | None:
         return next((run.sequence for run in self._known if run.sequence > last.sequence), None)
-
-
-def _told_apart(made: Sequence[Run], settings: Sequence[Settings]) -> Iterator[tuple[Run, Settings]]:
-    """Runs that were told something new; one that was told the same again does nothing in a replay."""
-    before: tuple[Settings, Any] | None = None
-    for run, given in zip(made, settings, strict=True):
-        if not given.inputs.conversations:
-            continue  # it died before it had read anything
-        starts = any(run.choices.get(key) for key in ("recompute", "refit"))
-        now = (given, {key: run.choices.get(key) for key in ("only", "until")})
-        if starts or now != before:
-            yield run, given
-        before = now

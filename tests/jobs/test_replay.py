@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from pyspark.sql import SparkSession
@@ -17,6 +18,7 @@ from jobs.runtime.ledger_files import calls_in, calls_of, export_calls, import_c
 from jobs.runtime.replaying import Replay
 from jobs.runtime.runner import Runner
 from jobs.runtime.runs import MAIN_JOB, Run, begin, end
+from jobs.runtime.settings import Settings
 from jobs.runtime.sources import find_inputs, register
 from jobs.runtime.summary import StageTally
 from jobs.runtime.tombstones import bury, bury_calls
@@ -124,6 +126,36 @@ def test_a_replay_that_ends_otherwise_names_what_waits_now(spark: SparkSession, 
         "meta_records"
     ]
     assert [tuple(row) for row in history.open_deferrals("meta_records").collect()] == [("a", "llm:timeout")]
+
+
+SAME = {"only": [], "until": None}
+
+
+@pytest.mark.parametrize(
+    ("ended", "wrote", "statuses", "again"),
+    [
+        (["done", "done"], {"r0"}, [0], ["r0"]),  # nothing new
+        (["done", "done"], {"r0", "r1"}, [0, 0], ["r0", "r1"]),  # it went on at the limit of rounds
+        (["begun", "done"], {"r0", "r1"}, [0], ["r0"]),  # the first was killed, and ends here
+        (["stopped", "deferred"], {"r0", "r1"}, [4, 4], ["r0", "r1"]),  # it waited once for a call that fails for ever
+        (["stopped", "begun", "done", "done"], {"r0", "r2", "r3"}, [0, 0], ["r0", "r3"]),
+    ],
+)
+def test_runs_that_were_told_the_same_again_are_replayed_where_they_went_on(
+    monkeypatch: pytest.MonkeyPatch, ended: list[str], wrote: set[str], statuses: list[int], again: list[str]
+) -> None:
+    settings = Settings.model_validate({"inputs": {"conversations": ["x"], "documents": ["y"]}})
+    made = [Run(f"r{n}", n, MAIN_JOB, {}, SAME, status, {}) for n, status in enumerate(ended)]
+    replay, done, left = Replay(MagicMock(), STAGES, MagicMock(), "", lambda line: None), list[str](), list(statuses)
+
+    def run_again(self: Replay, run: Run, given: Settings) -> int:
+        done.append(run.run_id)
+        return left.pop(0)
+
+    monkeypatch.setattr(Replay, "_wrote", lambda self: wrote)
+    monkeypatch.setattr(Replay, "_again", run_again)
+    assert replay._made_again(made, [settings] * len(made)) == statuses[-1]
+    assert (done, left) == (again, [])
 
 
 @pytest.mark.faults
