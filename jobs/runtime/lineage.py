@@ -22,13 +22,15 @@ from jobs.runtime.history import Execution
 from jobs.runtime.prompt_registry import register_prompts
 from jobs.runtime.settings import Settings
 from jobs.runtime.storage_faults import storage_fault
-from jobs.runtime.summary import Summary
+from jobs.runtime.summary import StageTally, Summary
 from jobs.runtime.tracking_store import local_store, make_whole
 
 BUGS = (AssertionError, AttributeError, LookupError, NameError, TypeError)  # never what a server or a store does
 # What MLflow takes, 3.8 as 3.17 (mlflow/utils/validation.py): a run holds any number of parameters, a batch a hundred.
 PARAMS_AT_ONCE = 100
 LONGEST_PARAM = 6_000  # bytes of a value: our MLflow counts characters, its REST interface promises bytes
+
+Executed = tuple[Execution, StageTally]  # an execution of a stage with its own counts
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it tells each step of making its database
@@ -166,19 +168,19 @@ class Lineage:
         source = f"{self._client.get_run(self.run_id).info.artifact_uri}/{folder}"
         return str(self._client.create_model_version(name, source, run_id=self.run_id).version)
 
-    def close(self, summary: Summary, executed: Sequence[Execution], locations: Mapping[str, str], status: str) -> None:
+    def close(self, summary: Summary, executed: Sequence[Executed], locations: Mapping[str, str], status: str) -> None:
         """Log parameters, a child run per stage with its datasets, and `lineage.json`."""
         with self._sparing(summary, "the account of the run is"):
             self._log_account(summary)
-            self._log_stages(summary, executed, locations)
+            self._log_stages(executed, locations)
             with self._sparing(summary, "lineage.json or summary.json of the run is"):
                 self._log_files(summary)  # they may be kept elsewhere, so the run is ended without them
             self._client.set_terminated(self.run_id, status)
 
-    def log_stages(self, summary: Summary, executed: Sequence[Execution], locations: Mapping[str, str]) -> None:
+    def log_stages(self, summary: Summary, executed: Sequence[Executed], locations: Mapping[str, str]) -> None:
         """Log executions of stages; they go into `lineage.json` when the run is closed."""
         with self._sparing(summary, "the account of some executions of stages is"):
-            self._log_stages(summary, executed, locations)
+            self._log_stages(executed, locations)
 
     def _log_account(self, summary: Summary) -> None:
         """Parameters, counts and prompts of the run."""
@@ -202,12 +204,12 @@ class Lineage:
         for start in range(PARAMS_AT_ONCE, len(params), PARAMS_AT_ONCE):
             self._client.log_batch(run, params=params[start : start + PARAMS_AT_ONCE])
 
-    def _log_stages(self, summary: Summary, executed: Sequence[Execution], locations: Mapping[str, str]) -> None:
-        for done in executed:  # first for the file, which names those as well that could not be logged
+    def _log_stages(self, executed: Sequence[Executed], locations: Mapping[str, str]) -> None:
+        for done, _ in executed:  # first for the file, which names those as well that could not be logged
             told = {"inputs": dict(done.inputs), "output_version": done.output_version}
             self._stages.append({"stage": done.stage, **told, "recipe": done.recipe, "epoch": done.epoch})
-        for done in executed:
-            self._log_stage(done, summary, locations)
+        for done, tally in executed:
+            self._log_stage(done, tally, locations)
 
     def _log_files(self, summary: Summary) -> None:
         record = {"run_id": self.run_id, "status": summary.status, "prompts": self._prompts, "stages": self._stages}
@@ -219,7 +221,7 @@ class Lineage:
         self._log_bytes(content, self._name, name)
         self._client.set_terminated(self.run_id, "FINISHED")
 
-    def _log_stage(self, done: Execution, summary: Summary, locations: Mapping[str, str]) -> None:
+    def _log_stage(self, done: Execution, tally: StageTally, locations: Mapping[str, str]) -> None:
         """A nested run for one execution of a stage; datasets carry their Delta versions in the digest."""
         from mlflow.data.delta_dataset_source import DeltaDatasetSource
         from mlflow.data.meta_dataset import MetaDataset
@@ -227,8 +229,8 @@ class Lineage:
 
         tags = {"mlflow.parentRunId": self.run_id, "longloom.kind": "stage", "longloom.recipe": done.recipe}
         child = self._client.create_run(self._experiment, run_name=done.stage, tags=tags)
-        tally = summary.stages[done.stage].as_dict()
-        metrics = [Metric(key, float(value), 0, 0) for key, value in tally.items() if isinstance(value, int | float)]
+        told = tally.as_dict()
+        metrics = [Metric(key, float(value), 0, 0) for key, value in told.items() if isinstance(value, int | float)]
         self._log_facts(child.info.run_id, metrics, done.made_from)
         versions = [(name, version, "input") for name, version in done.inputs.items() if version >= 0]
         versions.append((done.stage, done.output_version, "output"))

@@ -47,7 +47,7 @@ class Runner:
     history: History
     summary: Summary
     say: Callable[[str], None]
-    executed: list[Execution] = field(default_factory=list)
+    executed: list[tuple[Execution, StageTally]] = field(default_factory=list)
     running: Callable[[str], AbstractContextManager[None]] = lambda stage: nullcontext()
     ahead: Callable[[str], Collection[str]] = lambda stage: ()  # the stages that a stage's rows come from
 
@@ -384,7 +384,7 @@ class Runner:
             self._beyond_recipe(stage),
         )
         self.history.record(done, tally)
-        self.executed.append(done)
+        self.executed.append((done, tally))
         self.summary.tally(tally)
         reasons = ", ".join(f"{code} {count}" for code, count in Counter(tally.reasons).most_common(3))
         self.say(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import fsspec
@@ -101,7 +101,7 @@ class Summary:
         if done.stage in self.stages:
             self.stages[done.stage].add(done)
         else:
-            self.stages[done.stage] = done
+            self.stages[done.stage] = replace(done, reasons=Counter(done.reasons))  # it grows, and `done` must not
 
     def sort(self, names: Sequence[str]) -> None:
         """Put the stages in the order a record goes through them."""

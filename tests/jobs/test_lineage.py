@@ -26,7 +26,7 @@ from jobs.stages import STAGES
 from tests.roots import prose, write_conversations, write_documents
 
 SERVER = "http://mlflow:5000"
-DONE = Execution("documents", 0, "recipe", {}, {}, 3, "done", {})
+DONE = (Execution("documents", 0, "recipe", {}, {}, 3, "done", {}), StageTally("documents", 2, 2))
 # As MLflow wraps what requests raises, as requests raises it, and as the client of a store for artifacts does.
 FAULTS: tuple[Exception, ...] = (
     MlflowException("API request to http://mlflow:5000 failed with exception [Errno 111]\n Connection refused"),
@@ -138,6 +138,19 @@ def test_a_run_that_goes_on_outlives_mlflow(
     assert "the account of some executions of stages is not there" in warning
     assert capsys.readouterr().err.count("warning: MLflow at") == 3, "each pass says so in the log"
     assert len(lineage._stages) == 3, "the file of the run names them all the same"
+
+
+def test_a_child_run_has_the_counts_of_its_own_execution(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The stages of a round are executed many times, and the summary counts them together."""
+    client, summary, first = MagicMock(), Summary(), StageTally("samples", 3, 3, calls=3)
+    done = Execution("samples", 0, "recipe", {}, {}, 3, "done", {})
+    for tally in (first, StageTally("samples", 2, 2, calls=2)):
+        summary.tally(tally)
+    assert (summary.stages["samples"].calls, first.calls) == (5, 3)
+    lineage = lineage_with(monkeypatch, tmp_path, client)
+    lineage.log_stages(summary, [(done, first)], {"samples": str(tmp_path)})
+    (metrics,) = [call.args[1] for call in client.log_batch.call_args_list]
+    assert {each.key: each.value for each in metrics}.items() >= {"calls": 3.0, "in": 3.0}.items()
 
 
 def test_a_classifier_that_cannot_be_registered_is_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -277,7 +290,8 @@ def test_every_setting_arrives_in_the_run(tmp_path: Path) -> None:
     summary.tally(StageTally("documents", 2, 2))
     made_from = {f"key{number:03d}": number for number in range(2 * PARAMS_AT_ONCE + 1)}
     done = Execution("documents", 0, "recipe", made_from, {}, 3, "done", {})
-    lineage.close(summary, [done], {"documents": str(tmp_path / "documents")}, "FINISHED")
+    executed = [(done, summary.stages["documents"])]
+    lineage.close(summary, executed, {"documents": str(tmp_path / "documents")}, "FINISHED")
     assert summary.warnings == []
     client = mlflow.MlflowClient(tracking_uri=lineage.tracking_uri)
     run = client.get_run(lineage.run_id)
