@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote_plus, urlsplit
 
 if TYPE_CHECKING:
-    from jobs.runtime.settings import LineageSettings
+    from jobs.runtime.settings import InputSettings, LineageSettings, StorageSettings
     from udfs.settings import LlmSettings
 
 VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")  # as environments have it; keys are longer on other letters
@@ -33,6 +33,7 @@ IN_QUERY = re.compile(r"([\w.-]+)=")  # nested ones too, such as those of `odbc_
 DATABASE = re.compile(r"(?!https?:)[\w+.-]+://[^:/?#]*:[^@]+@")
 DEEPEST = 6  # levels that are shown of a refused value: YAML can refer to itself
 CALLS = "keys are read from the environment variable that llm.api_key_env names, and go into llm.key_header"
+FILES = "leave it out; a store's client reads its keys from its own environment variables or configuration file"
 STORES = {
     "tracking_uri": (
         "leave it out; MLflow reads MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (or MLFLOW_TRACKING_TOKEN) "
@@ -81,12 +82,26 @@ def stored_credentials(lineage: LineageSettings) -> Iterator[str]:
     """Where the settings of MLflow hold what would be stored with them."""
     for key, mend in STORES.items():
         address = getattr(lineage, key) or ""
-        parts = _split(address)
-        by_name = any(map(holds_key, IN_QUERY.findall(unquote_plus(parts.query))))
-        # A token may stand alone before a web server; before the host of abfss:// it is a container.
-        alone = parts.username and parts.scheme in ("http", "https")
-        if parts.password or alone or by_name or DATABASE.match(address):
+        if _holds_credentials(address) or DATABASE.match(address):
             yield f"lineage.{key}: holds a password or a key, which would be stored with the settings; {mend}"
+
+
+def with_credentials(inputs: InputSettings, storage: StorageSettings) -> Iterator[str]:
+    """Where an address of inputs or of the root holds what would be stored in tables and told in every log."""
+    lists = {f"inputs.{kind}": addresses for kind, addresses in inputs}
+    places = {f"storage.{key}": [address] for key, address in storage if address}
+    for key, addresses in {**lists, **places}.items():
+        links = (link for address in addresses for link in address.split("::") if "://" in link)  # of fsspec's chains
+        if any(map(_holds_credentials, links)):
+            yield f"{key}: holds a password or a key, which would be stored with every record; {FILES}"
+
+
+def _holds_credentials(address: str) -> bool:
+    parts = _split(address)
+    by_name = any(map(holds_key, IN_QUERY.findall(unquote_plus(parts.query))))
+    # A token may stand alone before a web server; before the host of abfss:// it is a container.
+    alone = parts.username and parts.scheme in ("http", "https")
+    return bool(parts.password or alone or by_name)
 
 
 def _leaves(value: Any, path: str, name: str = "") -> Iterator[tuple[str, str, Any]]:

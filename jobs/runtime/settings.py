@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 from graphs.settings import CanonicalSettings, WalkSettings
 from jobs.runtime.errors import SettingsFault, said
 from jobs.runtime.health import no_client
-from jobs.runtime.secrets import may_be_key, named, shown, stored_credentials, stored_keys
+from jobs.runtime.secrets import may_be_key, named, shown, stored_credentials, stored_keys, with_credentials
 from udfs.llm.prices import price_of
 from udfs.settings import (
     ClassifierSettings,
@@ -141,13 +141,13 @@ def load_settings(
     for override in overrides:
         _apply(values, override, faults)
     if root is not None:
-        # Absolute, so that executors and the JVM mean the same folder.
-        _section(values, "storage")["root"] = root if "://" in root else str(Path(root).absolute())
+        _section(values, "storage")["root"] = root
+    _make_absolute(values.get("storage"))
     settings = _validate(values, faults)
     if settings is not None:
         faults.extend(_cross_faults(settings, calls))
     if faults or settings is None:
-        raise SettingsFault([*faults, *_input_faults(values, check_inputs)])
+        raise SettingsFault(list(dict.fromkeys([*faults, *_input_faults(values, check_inputs)])))
     return settings
 
 
@@ -155,6 +155,8 @@ def _input_faults(values: dict[str, Any], check: Callable[[InputSettings], objec
     """What is wrong with the inputs, where other sections are wrong too and theirs by itself is not."""
     try:
         inputs = InputSettings.model_validate(values.get("inputs", {}))
+        if secret := list(with_credentials(inputs, StorageSettings())):
+            return secret  # to list them would send it, and tell it where that fails
         if check is not None:
             check(inputs)
     except SettingsFault as fault:
@@ -205,6 +207,14 @@ def _apply(values: dict[str, Any], override: str, faults: list[str]) -> None:
     for part in parts[:-1]:
         node = _section(node, part)
     node[parts[-1]] = value
+
+
+def _make_absolute(storage: Any) -> None:
+    """Folders by their whole path, so that executors and the JVM mean the same ones; addresses stay."""
+    for key in ("root", "state_path"):
+        folder = storage.get(key) if isinstance(storage, dict) else None
+        if folder and isinstance(folder, str) and "://" not in folder:
+            storage[key] = str(Path(folder).absolute())
 
 
 def _section(values: dict[str, Any], name: str) -> dict[str, Any]:
@@ -270,6 +280,7 @@ def _cross_faults(settings: Settings, calls: bool) -> list[str]:
             )
     faults += sorted({fault for llm in endpoints for fault in stored_keys(llm)})
     faults += stored_credentials(settings.lineage)
+    faults += with_credentials(inputs, storage)
     answers = settings.llm.of("samples")
     temperature = answers.extra_body.get("temperature", answers.temperature)
     if settings.evidence.second_draw and answers.teacher != "offline" and not temperature:

@@ -54,6 +54,19 @@ def test_overrides_are_yaml_and_beat_the_file(tmp_path: Path) -> None:
         ),
         ("llm={teacher: openai, api_key_env: '', model: mine, budget_usd: 5}", "the price of mine is not known"),
         ("llm.base_url='https://me:pa55word@host/v1'", "llm.base_url: has a user or a password"),
+        (
+            "inputs={conversations: [x], documents: ['ftp://bob:pa55word@host/d/*.jsonl']}",
+            "inputs.documents: holds a password or a key, which would be stored with every record",
+        ),
+        (
+            "inputs={conversations: ['zip://a.jsonl::sftp://bob:pa55word@host/x.zip'], documents: [x]}",
+            "inputs.conversations: holds a password",
+        ),
+        (
+            "inputs={conversations: [x], documents: ['https://host/d.parquet?sig=pa55word']}",
+            "inputs.documents: holds a password",
+        ),
+        ("storage.state_path='s3://key:pa55word@bucket/state'", "storage.state_path: holds a password"),
         ("llm.query={api-version: '1', api-key: pa55word}", "llm.query.api-key: would be stored with the settings"),
         ("llm.stages={samples: {extra_body: {token: pa55word}}}", "llm.extra_body.token: would be stored"),
         ("llm.base_url='https://host/v1?api_key=pa55word'", "llm.base_url: has a query"),
@@ -126,6 +139,16 @@ def test_names_and_addresses_without_secrets_are_taken(tmp_path: Path, override:
     assert isinstance(load_settings(None, [override], str(tmp_path)), Settings)
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["abfss://part@account.dfs.core.windows.net/d/*.jsonl", "hdfs://name:8020/user/bob@corp/d", "/data/bob:x@y/p?key=1",
+     "hf://datasets/a/b@main/d.parquet", "https://host/d.parquet?download=true", "s3://bucket/a:b@c.jsonl"],
+)  # fmt: skip
+def test_addresses_of_inputs_without_secrets_are_taken(tmp_path: Path, address: str) -> None:
+    given = f"inputs={{conversations: [x], documents: ['{address}']}}"
+    assert load_settings(None, [given], str(tmp_path)).inputs.documents == (address,)
+
+
 def test_jobs_that_ask_nobody_want_no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     assert load_settings(None, ["llm.teacher=openai"], str(tmp_path), calls=False).llm.teacher == "openai"
@@ -180,3 +203,22 @@ def test_second_draws_are_refused_where_they_would_repeat_the_first(tmp_path: Pa
     with pytest.raises(SettingsFault, match=r"would be the first one again; raise llm\.temp") as told:
         load_settings(None, [llm, "evidence.second_draw=true"], str(tmp_path))
     assert told.value.exit_status == 2 and len(told.value.faults) == 1
+
+
+def test_folders_of_the_root_are_absolute_however_they_are_given(tmp_path: Path) -> None:
+    """Executors have working folders of their own."""
+    file = tmp_path / "settings.yaml"
+    file.write_text("storage: {root: data/longloom, state_path: state}", encoding="utf-8")
+    storage = load_settings(str(file), [], None).storage
+    assert (storage.root, storage.state_path) == (str(Path("data/longloom").absolute()), str(Path("state").absolute()))
+    assert load_settings(str(file), ["storage.root=s3://bucket/x"], None).storage.root == "s3://bucket/x"
+    assert load_settings(str(file), [], "elsewhere").storage.root == str(Path("elsewhere").absolute())
+
+
+def test_an_input_with_a_password_is_refused_before_it_is_looked_at(tmp_path: Path) -> None:
+    given = "inputs={conversations: [x], documents: ['ftp://bob:pa55word@host/d.jsonl']}"
+    looked = list[object]()
+    with pytest.raises(SettingsFault) as caught:
+        load_settings(None, [given, "seed=-1"], str(tmp_path), looked.append)
+    assert looked == [] and "pa55word" not in str(caught.value)
+    assert str(caught.value).count("inputs.documents: holds a password") == 1 and "seed" in str(caught.value)
