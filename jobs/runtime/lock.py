@@ -28,6 +28,7 @@ from jobs.runtime.errors import RootHeld, said
 LEASE_S = 600.0
 HEARTBEAT_S = 60.0
 ENDING_S = 30.0  # that a run which ends waits for a sign of life that is under way
+GUARD = "_lock.guard"  # an empty file that stays: whoever looks at the lock to write it holds this one
 SETTLE_S = 2.0  # on storage without exclusive access: longer than another run needs from its look to its write
 
 
@@ -210,16 +211,21 @@ def _stored(files: fsspec.AbstractFileSystem, path: str) -> Holder | None:
 def _locked(folder: str) -> Iterator[None]:
     import fcntl
 
-    handle = os.open(folder, os.O_RDONLY)
+    handles = [os.open(folder, os.O_RDONLY)]
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        fcntl.flock(handles[0], fcntl.LOCK_EX)
+        # NFS locks a folder for the processes of one host only, and a file that is open for writing for all hosts.
+        with suppress(OSError):  # a full or read-only disk, which the run will tell, or another user's file
+            handles.append(os.open(posixpath.join(folder, GUARD), os.O_RDWR | os.O_CREAT, 0o666))
+        fcntl.flock(handles[-1], fcntl.LOCK_EX)
         yield
     finally:
-        os.close(handle)
+        for handle in reversed(handles):
+            os.close(handle)
 
 
 def _can_lock(folder: str) -> bool:
-    """Whether this file system locks folders; mounted object stores and some network mounts do not."""
+    """Whether this file system locks folders and files; mounted object stores and some network mounts do not."""
     try:
         with _locked(folder):
             return True

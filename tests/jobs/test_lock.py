@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import threading
 import time
@@ -84,6 +85,21 @@ def test_a_killed_process_that_nobody_collected_is_dead(tmp_path: Path) -> None:
         with RootLock(str(tmp_path)):
             pass
         dead.wait()
+
+
+def test_what_is_locked_is_a_file_open_for_writing_where_it_can_be(tmp_path: Path) -> None:
+    """NFS locks a folder for one host only. Another user's file, or a full disk, leaves the folder."""
+    import fcntl
+
+    with locks._locked(str(tmp_path)), (tmp_path / locks.GUARD).open("r+") as guard, pytest.raises(BlockingIOError):
+        fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with (tmp_path / locks.GUARD).open("r+") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    (tmp_path / "other" / locks.GUARD).mkdir(parents=True)  # cannot be opened for writing
+    folder = os.open(tmp_path / "other", os.O_RDONLY)
+    with locks._locked(str(tmp_path / "other")), pytest.raises(BlockingIOError):
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(folder)
 
 
 @pytest.mark.parametrize("remote", [False, True])
@@ -172,7 +188,7 @@ def test_a_full_disk_does_not_end_the_heartbeat(tmp_path: Path, monkeypatch: pyt
         monkeypatch.setattr(mine, "_write", write)
         while (tmp_path / "_lock").read_text() == before:
             time.sleep(0.01)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [locks.GUARD]
 
 
 class ClientFault(Exception):
