@@ -9,21 +9,26 @@ import errno
 import json
 import posixpath
 from collections.abc import Sequence
+from pathlib import Path
 
 import fsspec
-from pyspark.sql import Column, DataFrame
+import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, StringType, StructType
 
 from jobs.runtime.analysis import open_root
 from jobs.runtime.card import card
 from jobs.runtime.errors import LongloomError, SettingsFault, StorageFault
+from jobs.runtime.opening import default_store
 from jobs.runtime.splits import TEST, TRAIN, split_by_document
 from jobs.runtime.storage_faults import storage_fault
 from jobs.runtime.tables import Tables
 
 FORMATS = ("jsonl", "parquet")
 CARD_TEST_SHARE = 0.05
+READ_BYTES = 1 << 20
 NOT_WRITTEN = ("position", "together")
 SUFFIX = {"jsonl": ("json", ".json", ".jsonl"), "parquet": ("parquet", ".parquet", ".parquet")}
 
@@ -83,6 +88,7 @@ def write(tables: Tables, out: str, formats: Sequence[str], test_share: float = 
         if not held:
             raise SettingsFault([f"{tables.state}: the training set is empty; run jobs/synthesize.py first"])
         require_empty(out)
+        require_one_place(tables.spark, out)
         files, folder = fsspec.core.url_to_fs(out)
         splits = split_by_document(held, test_share)
         counts = {split: n for split in (TRAIN, TEST) if (n := sum(one == split for one in splits.values()))}
@@ -91,7 +97,8 @@ def write(tables: Tables, out: str, formats: Sequence[str], test_share: float = 
         for name in formats:
             for split in counts:
                 part = parts[split] if TEST in counts else rows
-                write_format(filled(part) if name == "jsonl" else part, posixpath.join(out, name), name, split)
+                shaped = filled(part) if name == "jsonl" else part
+                write_format(shaped, posixpath.join(out, name), name, split, counts[split])
         with files.open(posixpath.join(folder, "export.json"), "w") as stream:
             told = {"rows": len(held), "splits": counts, "formats": list(formats)}
             json.dump(told | {"training_set": tables.version("training_set")}, stream)
@@ -129,6 +136,15 @@ def require_empty(out: str) -> None:
         raise SettingsFault([f"--out {out}: is not empty; name a new folder"])
 
 
+def require_one_place(spark: SparkSession, out: str) -> None:
+    """Raise SettingsFault where Spark would write to its own store what is looked for on this machine's disk."""
+    if there := default_store(spark, out):
+        better = posixpath.join(there, out.lstrip("/"))
+        raise SettingsFault(
+            [f"--out {out}: it names no file system, and Spark would write into its own, {there}; give {better}"]
+        )
+
+
 def refused(error: OSError, out: str) -> LongloomError:
     """The sentence for an output that was not taken: StorageFault for want of room, else SettingsFault.
 
@@ -157,16 +173,34 @@ def write_card(tables: Tables, out: str, name: str) -> None:
         stream.write(text)
 
 
-def write_format(rows: DataFrame, folder: str, name: str, stem: str) -> None:
-    """Write rows to `folder/<stem>-00000-of-NNNNN.*` in one of the FORMATS.
+def write_format(rows: DataFrame, folder: str, name: str, stem: str, expected: int) -> None:
+    """Write the `expected` rows to `folder/<stem>-00000-of-NNNNN.*` in one of the FORMATS.
 
-    Spark writes a folder of its own; its parts are moved out of it under the names that readers expect.
+    Spark writes a folder of its own; its parts are moved out of it under the names that readers expect. Raises
+    SettingsFault where executors wrote to disks of their own, so that not all rows came here.
     """
     writer, found, wanted = SUFFIX[name]
     written = posixpath.join(folder, f"_{stem}")
     rows.write.format(writer).option("compression", "none" if name == "jsonl" else "zstd").save(written)
     files, path = fsspec.core.url_to_fs(folder)
-    parts = sorted(part for part in files.ls(posixpath.join(path, f"_{stem}"), detail=False) if part.endswith(found))
+    inner = posixpath.join(path, f"_{stem}")
+    written_here = files.ls(inner, detail=False) if files.exists(inner) else []
+    parts = sorted(part for part in written_here if part.endswith(found))
+    if isinstance(files, LocalFileSystem) and (came := sum(map(rows_of, parts))) != expected:
+        raise SettingsFault(
+            [
+                f"--out {folder}: {came} of {expected} rows came here, for executors wrote to disks of their own; name "
+                "an address that all machines reach, and remove this folder"
+            ]
+        )
     for number, part in enumerate(parts):
         files.mv(part, posixpath.join(path, f"{stem}-{number:05d}-of-{len(parts):05d}{wanted}"))
-    files.rm(posixpath.join(path, f"_{stem}"), recursive=True)  # Spark's markers and checksums are no data
+    files.rm(inner, recursive=True)  # Spark's markers and checksums are no data
+
+
+def rows_of(part: str) -> int:
+    """Rows of a local file that Spark wrote."""
+    if part.endswith(".parquet"):
+        return int(pq.read_metadata(part).num_rows)
+    with Path(part).open("rb") as lines:
+        return sum(piece.count(b"\n") for piece in iter(lambda: lines.read(READ_BYTES), b""))

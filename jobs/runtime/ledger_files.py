@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from jobs.runtime.errors import SettingsFault
-from jobs.runtime.exporting import FORMATS, require_empty, write_format
+from jobs.runtime.exporting import FORMATS, require_empty, require_one_place, write_format
 from jobs.runtime.layout import require_layout
 from jobs.runtime.runner import Runner
 from jobs.runtime.settings import StorageSettings
@@ -37,8 +37,9 @@ def export_calls(runner: Runner, out: str, formats: Sequence[str]) -> int:
         if not count:
             raise SettingsFault([f"{runner.tables.state}: the ledger holds no answer; nothing was written"])
         require_empty(out)
+        require_one_place(runner.spark, out)
         for name in formats:
-            write_format(calls, posixpath.join(out, name), name, "calls")
+            write_format(calls, posixpath.join(out, name), name, "calls", count)
     finally:
         calls.unpersist()
     return count

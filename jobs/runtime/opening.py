@@ -87,16 +87,21 @@ def misplaced(spark: SparkSession, root: str) -> str | None:
 
     Spark puts tables into its default file system; lock, spool and batches go to the disk of each machine.
     """
-    jvm = spark.sparkContext._jvm
-    assert jvm is not None
-    default = jvm.org.apache.hadoop.fs.FileSystem.getDefaultUri(spark.sparkContext._jsc.hadoopConfiguration())
-    if "://" in root or root.startswith("/Volumes/") or default.getScheme() == "file":
-        return None
-    there = str(default.toString()).rstrip("/")
-    return (
+    there = default_store(spark, root)
+    return there and (
         f"it names no file system: tables would lie in Spark's own, {there}, replies and the lock on the disk of each "
         f"machine; give {there}{root}, or another address that all machines reach"
     )
+
+
+def default_store(spark: SparkSession, path: str) -> str | None:
+    """The store into which Spark puts a path that names no file system, None where that is the disk of each machine."""
+    jvm = spark.sparkContext._jvm
+    assert jvm is not None
+    default = jvm.org.apache.hadoop.fs.FileSystem.getDefaultUri(spark.sparkContext._jsc.hadoopConfiguration())
+    if "://" in path or path.startswith("/Volumes/") or default.getScheme() == "file":
+        return None
+    return str(default.toString()).rstrip("/")
 
 
 def drop_scratch(state: str) -> None:

@@ -15,7 +15,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from jobs import export
-from jobs.runtime.exporting import export_fault, require_empty, write
+from jobs.runtime.exporting import export_fault, require_empty, require_one_place, write, write_format
 from tests.sql.small_root import ROWS, SmallTables, small_session
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -83,6 +83,36 @@ def test_a_folder_that_must_not_be_looked_into_is_told(monkeypatch: pytest.Monke
     monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.ls", MagicMock(side_effect=denied))
     with pytest.raises(export.SettingsFault, match=r"--out .*: cannot be written \(Permission denied\)"):
         require_empty(str(tmp_path))
+
+
+@pytest.mark.parametrize("here", [None, '{"id": "a"}\n'])
+def test_rows_that_executors_wrote_to_their_own_disks_are_missed(tmp_path: Path, here: str | None) -> None:
+    """Nothing came here, or only what an executor on this machine wrote."""
+    rows, out = MagicMock(), tmp_path / "sft" / "jsonl"
+
+    def save(folder: str) -> None:
+        if here is not None:
+            Path(folder).mkdir(parents=True)
+            Path(folder, "part-00000.json").write_text(here, encoding="utf-8")
+
+    rows.write.format.return_value.option.return_value.save = save
+    told = rf"--out {out}: {0 if here is None else 1} of 2 rows came here, for executors wrote to disks of their own"
+    with pytest.raises(export.SettingsFault, match=told):
+        write_format(rows, str(out), "jsonl", "train", 2)
+
+
+@pytest.mark.spark
+def test_a_folder_of_no_file_system_is_refused_where_spark_has_another_default(spark: SparkSession) -> None:
+    conf = spark.sparkContext._jsc.hadoopConfiguration()
+    before = conf.get("fs.defaultFS")
+    require_one_place(spark, "/data/sft")
+    try:
+        conf.set("fs.defaultFS", "hdfs://name:8020")
+        require_one_place(spark, "s3a://bucket/sft")
+        with pytest.raises(export.SettingsFault, match="give hdfs://name:8020/data/sft"):
+            require_one_place(spark, "/data/sft")
+    finally:
+        conf.set("fs.defaultFS", before)
 
 
 @pytest.fixture
