@@ -123,7 +123,7 @@ class Planner:
         trained = tables.exists("classifier") and bool(tables.read("classifier").limit(1).count())
         asked, kept = tables.read("document_labels").count(), tables.kept("document_labels").count()
         wanted = labels_wanted(settings.classifier.labels, asked, kept)
-        if trained or not wanted or (asked and not self._waits("document_labels")):
+        if trained or not wanted:
             return Rendered()
         held = self._documents()
         features = held.select("id", "document", "weight")

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 import sql
 from graphs.checkpoints import checkpointed
-from jobs.runtime.errors import RecipeChanged
+from jobs.runtime.errors import RecipeChanged, SettingsFault
 from jobs.runtime.history import ROUNDS, History
 from jobs.runtime.order import behind, fewest_starts
 from jobs.runtime.recipes import differences, identity, recipe
@@ -85,6 +85,16 @@ def none_to_retry(name: str | None) -> list[str]:
     if name is None or "call_id" in sql.columns(name).names:
         return []
     return [f"--retry-rejected {name}: no row of this stage is rejected for a call, so there is none to repeat"]
+
+
+def require_retriable(stages: tuple[Stage, ...], tables: Tables, name: str | None, starts: Sequence[str]) -> None:
+    """Raises SettingsFault for labels that no classifier would learn from: none is asked for once it is trained."""
+    if name != "document_labels" or (starts and "classifier" in behind(stages, *starts)):
+        return
+    if tables.exists("classifier") and not tables.read("classifier").isEmpty():
+        raise SettingsFault(
+            ["--retry-rejected document_labels: the classifier is trained and learns no more; add --refit classifier"]
+        )
 
 
 def retry_rejected(runner: Runner, name: str) -> None:

@@ -31,7 +31,7 @@ from jobs.runtime.progress import Progress, spark_tasks
 from jobs.runtime.quotas import labels_wanted
 from jobs.runtime.registering import register_classifier
 from jobs.runtime.requirements import require_all, require_models, require_own_root, require_teacher, unknown_stages
-from jobs.runtime.restart import none_to_retry, require_recipes, restart, retry_rejected
+from jobs.runtime.restart import none_to_retry, require_recipes, require_retriable, restart, retry_rejected
 from jobs.runtime.root_status import what_next
 from jobs.runtime.rounds import ROUND, run_rounds
 from jobs.runtime.runner import Runner
@@ -128,6 +128,7 @@ class Synthesis:
             history = History(tables)
             json_modes = self._settle_json_modes(history)
             require_recipes(self._stages, self._settings, tables, history, starts, self._chosen())
+            require_retriable(self._stages, tables, self._choices.retry_rejected, starts)
             lineage = Lineage(self._settings, tables.state, self._settings.model_dump(mode="json"), self._job)
             tables.run_id = summary.run_id = lineage.run_id
             if lineage.warning:
@@ -268,9 +269,8 @@ class Synthesis:
         wanted = 0 if trained else labels_wanted(self._settings.classifier.labels, asked, kept)
         if wanted <= 0:
             runner.history.let_go(stage.name)
-        if wanted <= 0 or runner.unchanged(stage):
             runner.skip(stage, "unchanged")
-        else:
+        else:  # though nothing else changed: their number is no part of the recipe, and was raised, or one was not had
             runner.run(stage, self._spark.createDataFrame([(wanted,)], "count bigint"))
 
     # -- before the first stage -------------------------------------------------------------------------

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 from pyspark.sql import SparkSession
 
 import sql
-from jobs.runtime.errors import RecipeChanged
+from jobs.runtime.errors import RecipeChanged, SettingsFault
 from jobs.runtime.history import Execution
 from jobs.runtime.order import behind
 from jobs.runtime.recipes import identity, recipe
-from jobs.runtime.restart import require_recipes, restart, retry_rejected
+from jobs.runtime.restart import require_recipes, require_retriable, restart, retry_rejected
 from jobs.runtime.settings import Settings
 from jobs.runtime.sources import find_inputs
 from jobs.runtime.stage import Stage
@@ -109,6 +110,18 @@ def test_a_changed_setting_is_refused_with_the_restarts_that_cover_it() -> None:
     require("long_conversations", "long_documents")
     history.to_empty = ("long_conversations", "long_documents")
     require()  # their old rows are on their way out
+
+
+def test_labels_are_not_asked_for_again_where_no_classifier_learns_from_them() -> None:
+    tables = MagicMock()
+    tables.read.return_value.isEmpty.return_value = False
+    with pytest.raises(SettingsFault, match="the classifier is trained and learns no more; add --refit classifier"):
+        require_retriable(STAGES, tables, "document_labels", ["canonical_values"])
+    require_retriable(STAGES, tables, "document_labels", ["classifier"])
+    require_retriable(STAGES, tables, "document_labels", ["documents"])  # the classifier starts again with them
+    require_retriable(STAGES, tables, "samples", [])
+    tables.read.return_value.isEmpty.return_value = True
+    require_retriable(STAGES, tables, "document_labels", [])
 
 
 def test_settings_may_change_until_they_have_made_rows() -> None:
